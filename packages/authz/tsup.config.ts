@@ -1,0 +1,14 @@
+import { defineConfig } from 'tsup';
+
+const config: ReturnType<typeof defineConfig> = defineConfig({
+  entry: ['src/index.ts'],
+  format: ['esm'],
+  target: 'node22',
+  dts: true,
+  sourcemap: true,
+  clean: true,
+  treeshake: true,
+  removeNodeProtocol: false,
+});
+
+export default config;
