@@ -1,1 +1,28 @@
-export {};
+/**
+ * Tenant isolation for PostgreSQL through Kysely: the organisation's context rides with each statement.
+ *
+ * @packageDocumentation
+ */
+export type { ContextKey, Principal } from './context.ts';
+export { RingfenceTenancyError, type TenancyErrorCode } from './errors.ts';
+export {
+  installContextKey,
+  removeContextKey,
+  type SqlMigration,
+  type TenancyMigrationOptions,
+  tenancyKyselyMigrations,
+  tenancyMigrations,
+} from './migrations.ts';
+export { type OrgId, parseOrgId } from './org-id.ts';
+export { type OrgTable, orgTablePolicy, type TablePrivilege } from './policies.ts';
+export type { PreparedStatementMode } from './session-pool.ts';
+export {
+  atCommit,
+  type BatchResults,
+  createTenancy,
+  type OrgDb,
+  type OrgTransaction,
+  type QueuedStatement,
+  type Tenancy,
+  type TenancyOptions,
+} from './tenancy.ts';

@@ -1,0 +1,96 @@
+/**
+ * Every error of this package: one class, a closed union of stable codes, and the mapping from PostgreSQL's errors.
+ * The database names its refusals by constraint (`tenancy.no_context`, …) under SQLSTATE 42501, so the mapping does not
+ * read message texts of ours. Invariant: no message carries a parameter value or a row.
+ */
+
+/** The stable code of every error this package throws. */
+export type TenancyErrorCode =
+  | 'tenancy.no_context'
+  | 'tenancy.context_forged'
+  | 'tenancy.context_expired'
+  | 'tenancy.context_mismatch'
+  | 'tenancy.cross_org_write'
+  | 'tenancy.org_switch_refused'
+  | 'tenancy.unsafe_role'
+  | 'tenancy.transaction_aborted'
+  | 'tenancy.connection_lost'
+  | 'tenancy.invalid_context'
+  | 'tenancy.invalid_identifier';
+
+/** Base class of all errors of this package. */
+export class RingfenceTenancyError extends Error {
+  override readonly name: string = 'RingfenceTenancyError';
+  /** Stable machine-readable code. */
+  readonly code: TenancyErrorCode;
+  /** True when the same call may succeed later without a change by the caller. */
+  readonly retryable: boolean;
+
+  constructor(
+    code: TenancyErrorCode,
+    message: string,
+    options: { retryable?: boolean; cause?: unknown } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.retryable = options.retryable ?? false;
+  }
+}
+
+/** Refusals the database functions of this package raise, by constraint name. */
+const REFUSALS: Readonly<Record<string, string>> = {
+  'tenancy.no_context':
+    'the statement ran without an organisation context: run it through the handle of tenancy.forOrg(orgId)',
+  'tenancy.context_forged':
+    'the organisation context is not signed by a known key: it was altered, injected, or its key is not installed',
+  'tenancy.context_expired':
+    'the organisation context has expired: take a new handle, and check the clocks of app and database',
+  'tenancy.unsafe_role':
+    'the connection may bypass row-level security (superuser, BYPASSRLS, or member of a table owner): connect as the app role',
+};
+
+/** SQLSTATE insufficient_privilege: PostgreSQL's own row-level security refusals carry it too. */
+const INSUFFICIENT_PRIVILEGE = '42501';
+
+/** What the mapping reads of an error of the `pg` driver. */
+interface DatabaseErrorLike {
+  readonly code?: unknown;
+  readonly constraint?: unknown;
+  readonly message?: unknown;
+  readonly routine?: unknown;
+  readonly table?: unknown;
+}
+
+/**
+ * Turns an error of the driver into this package's error where it is about isolation; returns every other error as it is.
+ */
+export function fromDatabaseError(error: unknown): unknown {
+  if (typeof error !== 'object' || error === null || error instanceof RingfenceTenancyError) return error;
+  const { code, constraint, routine, table } = error as DatabaseErrorLike;
+  if (code === undefined) return lostConnection(error);
+  if (code !== INSUFFICIENT_PRIVILEGE) return error;
+  const refusal = typeof constraint === 'string' ? REFUSALS[constraint] : undefined;
+  if (refusal !== undefined) {
+    return new RingfenceTenancyError(constraint as TenancyErrorCode, refusal, { cause: error });
+  }
+  if (routine === 'ExecWithCheckOptions') {
+    const where = typeof table === 'string' ? ` of ${table}` : '';
+    return new RingfenceTenancyError(
+      'tenancy.cross_org_write',
+      `a row${where} does not belong to the organisation of this handle: set org_id to the handle's organisation`,
+      { cause: error },
+    );
+  }
+  return error;
+}
+
+/** A node-level error without SQLSTATE ends the session: whether the statement took effect is unknown. */
+function lostConnection(error: object): unknown {
+  const { message } = error as DatabaseErrorLike;
+  if (typeof message !== 'string' || !/connection|socket|ECONN|EPIPE/i.test(message)) return error;
+  return new RingfenceTenancyError(
+    'tenancy.connection_lost',
+    'the connection to PostgreSQL ended before the answer: whether the statement took effect is unknown',
+    { cause: error },
+  );
+}

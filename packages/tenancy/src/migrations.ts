@@ -1,0 +1,160 @@
+/**
+ * The DDL of schema `tenancy`: plain SQL that a reviewer reads before the owner role runs it. Nothing here runs by itself.
+ *
+ * `tenancy.org_id()` is what policies call. It verifies the context and raises SQLSTATE 42501 when it is missing, forged
+ * or expired, so that a statement without context is an error and never an empty result.
+ */
+import { type Kysely, sql } from 'kysely';
+import type { Migration } from 'kysely/migration';
+import type { ContextKey } from './context.ts';
+import { identifier } from './identifier.ts';
+
+/** Settings of the migrations. */
+export interface TenancyMigrationOptions {
+  /** The application's login role. */
+  readonly appRole: string;
+  /** Whether policies verify the signature of the context. Injected SQL can forge an unsigned one. */
+  readonly signedContext: boolean;
+}
+
+/** One migration: a name that sorts, and its SQL. */
+export interface SqlMigration {
+  /** Name, in the order of application. */
+  readonly name: string;
+  /** Statements, separated by semicolons. */
+  readonly up: string;
+}
+
+/** The context field by field: version, key id, expiry, org, kind, actor, request id, mac. */
+const FIELD = { keyId: 2, expires: 3, org: 4, kind: 5, actor: 6, request: 7 } as const;
+
+const CONTEXT_KEY_TABLE = `
+-- The keys that sign contexts, as the two padded blocks of HMAC-SHA-256 (RFC 2104): only the owner reads them.
+create table tenancy.context_key (
+  id text primary key check (id ~ '^[a-z0-9_]{1,32}$'),
+  inner_pad bytea not null check (length(inner_pad) = 64),
+  outer_pad bytea not null check (length(outer_pad) = 64)
+);
+revoke all on tenancy.context_key from public;`;
+
+const VERIFY = `
+  select k.inner_pad, k.outer_pad into inner_pad, outer_pad
+    from tenancy.context_key k where k.id = split_part(context, '|', ${FIELD.keyId});
+  if not found or right(context, 64) <> encode(
+    sha256(outer_pad || sha256(inner_pad || convert_to(left(context, -64), 'UTF8'))), 'hex') then
+    raise exception 'organisation context is not signed by a known key'
+      using errcode = '42501', constraint = 'tenancy.context_forged', schema = 'tenancy';
+  end if;
+  if split_part(context, '|', ${FIELD.expires})::bigint < extract(epoch from clock_timestamp()) * 1000 then
+    raise exception 'organisation context has expired'
+      using errcode = '42501', constraint = 'tenancy.context_expired', schema = 'tenancy';
+  end if;`;
+
+function verifiedContext(signed: boolean): string {
+  return `
+-- The context of this transaction, verified. Its owner reads the keys; its callers see only the answer.
+create function tenancy.verified_context() returns text
+language plpgsql stable parallel safe security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  context constant text := current_setting('ringfence.context', true);${signed ? '\n  inner_pad bytea;\n  outer_pad bytea;' : ''}
+begin
+  if context is null or context = '' then
+    raise exception 'no organisation context'
+      using errcode = '42501', constraint = 'tenancy.no_context', schema = 'tenancy',
+            hint = 'run the statement through the handle of tenancy.forOrg(orgId)';
+  end if;${signed ? VERIFY : ''}
+  return context;
+end $$;`;
+}
+
+function field(name: string, index: number, type: string): string {
+  return `
+create function tenancy.${name}() returns ${type}
+language sql stable parallel safe set search_path = pg_catalog, pg_temp
+as $$ select split_part(tenancy.verified_context(), '|', ${index})::${type} $$;`;
+}
+
+/** Runs as its caller: it must see the role that the connection really has. */
+const ASSERT_APP_ROLE = `
+-- Called once per connection, in front of its first statement: refuses a role that row-level security does not bind.
+create function tenancy.assert_app_role() returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  if exists (
+    select from pg_roles where rolname in (current_user, session_user) and (rolsuper or rolbypassrls)
+  ) or exists (
+    select from pg_class where relrowsecurity
+      and (pg_has_role(current_user, relowner, 'MEMBER') or pg_has_role(session_user, relowner, 'MEMBER'))
+  ) then
+    raise exception 'connection role may bypass row-level security'
+      using errcode = '42501', constraint = 'tenancy.unsafe_role', schema = 'tenancy';
+  end if;
+end $$;`;
+
+/**
+ * The migrations of schema `tenancy`, in order. Run them as the owner role.
+ *
+ * @throws RingfenceTenancyError `tenancy.invalid_identifier` when the role is not a plain SQL name.
+ */
+export function tenancyMigrations(options: TenancyMigrationOptions): readonly SqlMigration[] {
+  const app = identifier(options.appRole);
+  return [
+    {
+      name: '0001_tenancy_context',
+      up: `
+create schema tenancy;
+revoke all on schema tenancy from public;
+grant usage on schema tenancy to ${app};
+${options.signedContext ? CONTEXT_KEY_TABLE : ''}
+${verifiedContext(options.signedContext)}
+${field('org_id', FIELD.org, 'uuid')}
+${field('kind', FIELD.kind, 'text')}
+${field('actor', FIELD.actor, 'text')}
+${field('request_id', FIELD.request, 'text')}
+${ASSERT_APP_ROLE}
+revoke all on all functions in schema tenancy from public;
+grant execute on all functions in schema tenancy to ${app};
+`,
+    },
+  ];
+}
+
+/** The same migrations for Kysely's migrator, by name. */
+export function tenancyKyselyMigrations(options: TenancyMigrationOptions): Record<string, Migration> {
+  return Object.fromEntries(
+    tenancyMigrations(options).map(({ name, up }) => [
+      name,
+      {
+        up: async (db: Kysely<unknown>): Promise<void> => {
+          await sql.raw(up).execute(db);
+        },
+      },
+    ]),
+  );
+}
+
+/** Block length of SHA-256, bytes. */
+const BLOCK = 64;
+
+/**
+ * Installs a key for signed contexts, as the owner role. Contexts signed by it are accepted from the next statement on.
+ *
+ * @throws TypeError when the secret is longer than 64 bytes or shorter than 32.
+ */
+export async function installContextKey(owner: Kysely<unknown>, key: ContextKey): Promise<void> {
+  if (key.secret.length < 32 || key.secret.length > BLOCK) {
+    throw new TypeError('context key secret: expected 32 to 64 bytes');
+  }
+  const pad = (byte: number) => {
+    const block = Buffer.alloc(BLOCK, byte);
+    for (const [index, secret] of key.secret.entries()) block[index] = byte ^ secret;
+    return block;
+  };
+  await sql`insert into tenancy.context_key (id, inner_pad, outer_pad)
+    values (${key.id}, ${pad(0x36)}, ${pad(0x5c)})`.execute(owner);
+}
+
+/** Removes a key: contexts signed by it are refused from the next statement on. */
+export async function removeContextKey(owner: Kysely<unknown>, keyId: string): Promise<void> {
+  await sql`delete from tenancy.context_key where id = ${keyId}`.execute(owner);
+}

@@ -1,0 +1,267 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import { sql } from 'kysely';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { createTenancy, installContextKey, removeContextKey } from '../src/index.ts';
+import { ALICE, codeOf, type Fixture, fixture, kyselyOf, ORG_A, ORG_B, type Tables } from './fixture.ts';
+
+let f: Fixture;
+beforeAll(async () => {
+  f = await fixture(inject('databaseUrl'));
+});
+afterAll(() => f.close());
+
+/** Runs SQL on the app role's own connection, past every handle: what an attacker with the password has. */
+async function bare(...statements: string[]): Promise<pg.QueryResult | undefined> {
+  const client = new pg.Client({ connectionString: f.database.appUrl });
+  await client.connect();
+  try {
+    let last: pg.QueryResult | undefined;
+    for (const statement of statements) last = await client.query(statement);
+    return last;
+  } finally {
+    await client.end();
+  }
+}
+
+/** The constraint name the database refuses with. */
+async function refusalOf(run: Promise<unknown>): Promise<unknown> {
+  try {
+    await run;
+  } catch (error) {
+    return (error as { constraint?: unknown }).constraint ?? (error as { code?: unknown }).code;
+  }
+  throw new Error('expected a rejection');
+}
+
+describe('a statement without context', () => {
+  test.each([
+    'select * from app.note',
+    'select count(*) from app.note',
+    "insert into app.note (id, body) values ('x', 'x')",
+    "update app.note set body = 'x'",
+    'delete from app.note',
+  ])('is refused, not answered with nothing: %s', async (statement) => {
+    expect(await refusalOf(bare(statement))).toBe('tenancy.no_context');
+  });
+
+  test('is refused again on a connection that had a context before', async () => {
+    const context = await contextOf(ORG_A);
+    const run = bare(
+      `begin; select set_config('ringfence.context', '${context}', true); commit`,
+      'select * from app.note',
+    );
+    expect(await refusalOf(run)).toBe('tenancy.no_context');
+  });
+});
+
+/** The context of a live handle, as injected SQL could read it. */
+async function contextOf(org: typeof ORG_A): Promise<string> {
+  const { rows } = await sql<{
+    context: string;
+  }>`select current_setting('ringfence.context') as context`.execute(f.tenancy.forOrg(org, ALICE));
+  return rows[0]?.context ?? '';
+}
+
+describe('injected SQL that switches the organisation', () => {
+  const inject = (predicate: string) =>
+    f.tenancy
+      .forOrg(ORG_A, ALICE)
+      .selectFrom('app.note')
+      .selectAll()
+      .where(sql<boolean>`${sql.raw(predicate)}`)
+      .execute();
+
+  test.each([
+    ['an unsigned context', () => `1|-|9999999999999|${ORG_B}|member|user:alice||`],
+    ['the own context with another organisation', async () => (await contextOf(ORG_A)).replace(ORG_A, ORG_B)],
+    ['a context signed by a key of the attacker', () => forged('k1', randomBytes(32))],
+    ['a context that names an unknown key', () => forged('k2', f.contextKey.secret)],
+    ['an empty mac', async () => (await contextOf(ORG_A)).replace(ORG_A, ORG_B).slice(0, -64)],
+    ['garbage', () => 'x'.repeat(100)],
+  ])('is refused with %s', async (_, make) => {
+    const context = await make();
+    const predicate = `true and (select set_config('ringfence.context', '${context}', true)) is not null`;
+    for (const shape of [predicate, `(${predicate}) or true`, `org_id = '${ORG_B}' or ${predicate}`]) {
+      const seen = await inject(shape).catch((error: { code: string }) => error.code);
+      // Where the plan verifies the policy before the injected call runs, only own rows are seen: never a foreign one.
+      if (Array.isArray(seen)) expect(seen.filter((row) => row.org_id !== ORG_A)).toEqual([]);
+      else expect(seen).toBe('tenancy.context_forged');
+    }
+    expect(
+      await refusalOf(
+        bare('begin', `select set_config('ringfence.context', '${context}', true)`, 'select * from app.note'),
+      ),
+    ).toBe('tenancy.context_forged');
+  });
+
+  test('gains nothing when a whole injected statement runs inside the transaction', async () => {
+    const context = (await contextOf(ORG_A)).replace(ORG_A, ORG_B);
+    const run = f.tenancy
+      .forOrg(ORG_A, ALICE)
+      .transaction()
+      .execute(async (trx) => {
+        await sql`select set_config('ringfence.context', ${context}, true)`.execute(trx);
+        return await trx.selectFrom('app.note').selectAll().execute();
+      });
+    expect(await codeOf(run)).toBe('tenancy.context_forged');
+  });
+
+  test('without signing, the same injection reads the other organisation: this is what the signature is for', async () => {
+    const plain = await fixture(inject_url(), { signed: false });
+    const rows = await plain.tenancy
+      .forOrg(ORG_A, ALICE)
+      .transaction()
+      .execute(async (trx) => {
+        await sql`select set_config('ringfence.context', ${`1|-|9|${ORG_B}|member|x||`}, true)`.execute(trx);
+        return await trx.selectFrom('app.note').select('org_id').execute();
+      });
+    expect(rows).toEqual([{ org_id: ORG_B }]);
+    await plain.close();
+  });
+});
+
+function inject_url(): string {
+  return inject('databaseUrl');
+}
+
+function forged(keyId: string, secret: Uint8Array): string {
+  const body = `1|${keyId}|9999999999999|${ORG_B}|member|user:alice||`;
+  return body + createHmac('sha256', secret).update(body).digest('hex');
+}
+
+describe('the key of the context', () => {
+  test('is out of reach of the app role', async () => {
+    expect(await refusalOf(bare('select * from tenancy.context_key'))).toBe('42501');
+    expect(await refusalOf(bare("insert into tenancy.context_key values ('k9', '', '')"))).toBe('42501');
+    const source = await bare("select prosrc from pg_proc where proname = 'verified_context'");
+    const secret = Buffer.from(f.contextKey.secret).toString('hex');
+    expect(JSON.stringify(source?.rows)).not.toContain(secret);
+  });
+
+  test('can be rotated: the new one is accepted at once, the removed one refused at once', async () => {
+    const next = { id: 'k_next', secret: new Uint8Array(randomBytes(32)) };
+    const handle = createTenancy<Tables>({ pool: f.pool, contextKey: next }).forOrg(ORG_A, ALICE);
+    expect(await codeOf(handle.selectFrom('app.note').selectAll().execute())).toBe('tenancy.context_forged');
+    await installContextKey(f.owner as never, next);
+    expect(await handle.selectFrom('app.note').selectAll().execute()).toHaveLength(1);
+    await removeContextKey(f.owner as never, next.id);
+    expect(await codeOf(handle.selectFrom('app.note').selectAll().execute())).toBe('tenancy.context_forged');
+  });
+
+  test('signs for a bounded time', async () => {
+    const past = createTenancy<Tables>({
+      pool: f.pool,
+      contextKey: f.contextKey,
+      now: () => Date.now() - 120_000,
+    });
+    const run = past.forOrg(ORG_A, ALICE).selectFrom('app.note').selectAll().execute();
+    expect(await codeOf(run)).toBe('tenancy.context_expired');
+  });
+
+  test('renews within a long transaction, so that an hour of work does not fail half way', async () => {
+    let elapsed = -30_000;
+    const tenancy = createTenancy<Tables>({
+      pool: f.pool,
+      contextKey: f.contextKey,
+      now: () => Date.now() + elapsed,
+    });
+    await tenancy
+      .forOrg(ORG_A, ALICE)
+      .transaction()
+      .execute(async (trx) => {
+        const before = await trx.selectFrom('app.note').selectAll().execute();
+        elapsed = 40_000;
+        const { rows } = await sql<{
+          expires: string;
+        }>`select split_part(current_setting('ringfence.context'), '|', 3) as expires`.execute(trx);
+        expect(Number(rows[0]?.expires)).toBeGreaterThan(Date.now() + 90_000);
+        expect(await trx.selectFrom('app.note').selectAll().execute()).toEqual(before);
+      });
+  });
+});
+
+describe('the connection role', () => {
+  test.each([
+    ['a superuser', () => f.database.superuserUrl],
+    ['the owner of the tables', () => f.database.ownerUrl],
+  ])('is refused when it is %s, before a statement has run', async (_, url) => {
+    const pool = new pg.Pool({ connectionString: url(), max: 1 });
+    pool.on('error', () => {});
+    const handle = createTenancy<Tables>({ pool, contextKey: f.contextKey }).forOrg(ORG_A, ALICE);
+    const write = handle.insertInto('app.note').values({ org_id: ORG_A, id: 'unsafe', body: 'x' }).execute();
+    expect(await codeOf(write)).toBe('tenancy.unsafe_role');
+    expect(pool.totalCount).toBe(0);
+    await pool.end();
+    const rows = await f.tenancy
+      .forOrg(ORG_A, ALICE)
+      .selectFrom('app.note')
+      .selectAll()
+      .where('id', '=', 'unsafe')
+      .execute();
+    expect(rows).toEqual([]);
+  });
+
+  test('cannot truncate, turn row-level security off, or disable the policy', async () => {
+    for (const statement of [
+      'truncate app.note',
+      'alter table app.note disable row level security',
+      'alter table app.note no force row level security',
+      'drop policy ringfence_org on app.note',
+      'create policy open on app.note using (true)',
+      `set role ${f.database.owner}`,
+      'create function tenancy.org_id() returns uuid language sql as $$ select null::uuid $$',
+    ]) {
+      expect(await refusalOf(bare(statement))).toBe('42501');
+    }
+    // row_security = off makes a policy an error, not a hole
+    expect(await refusalOf(bare('set row_security = off', 'select * from app.note'))).toBe('42501');
+  });
+
+  test('the owner, too, is bound by the policy', async () => {
+    const owner = kyselyOf<Tables>(f.database.ownerUrl, 1);
+    expect(await owner.selectFrom('app.note').selectAll().execute()).toEqual([]);
+    await owner.destroy();
+  });
+});
+
+describe('a connection in an unknown state', () => {
+  test('is destroyed when it is lost in a transaction, and the error says so', async () => {
+    const handle = f.tenancy.forOrg(ORG_A, ALICE);
+    const run = handle.transaction().execute(async (trx) => {
+      await trx.insertInto('app.tag').values({ org_id: ORG_A, id: 'gone', label: 'x' }).execute();
+      await sql`select pg_terminate_backend(pg_backend_pid())`.execute(trx);
+    });
+    expect(await codeOf(run)).toMatch(/57P01|tenancy\.connection_lost/);
+    expect(await handle.selectFrom('app.tag').selectAll().where('id', '=', 'gone').execute()).toEqual([]);
+  });
+
+  test('is destroyed when raw SQL left a transaction open on it', async () => {
+    const pool = new pg.Pool({ connectionString: f.database.appUrl, max: 1 });
+    const handle = createTenancy<Tables>({ pool, contextKey: f.contextKey }).forOrg(ORG_A, ALICE);
+    await sql`select 1`.execute(handle);
+    await sql`begin`.execute(handle);
+    expect(pool.totalCount).toBe(0);
+    await pool.end();
+  });
+
+  test('leaves the prepared statements usable after an error in the flight that made them', async () => {
+    const pool = new pg.Pool({ connectionString: f.database.appUrl, max: 1 });
+    const tenancy = createTenancy<Tables>({
+      pool,
+      contextKey: f.contextKey,
+      preparedStatements: { limit: 3 },
+    });
+    const handle = tenancy.forOrg(ORG_A, ALICE);
+    const divide = (n: number) => sql<{ q: number }>`select 10 / ${n}::int as q`.execute(handle);
+    expect(await codeOf(divide(0))).toBe('22012');
+    expect((await divide(5)).rows).toEqual([{ q: 2 }]);
+    for (let n = 0; n < 20; n++)
+      expect((await sql`select ${sql.lit(n)} as n`.execute(handle)).rows).toEqual([{ n }]);
+    const { rows } = await sql<{ n: string }>`select count(*) as n from pg_prepared_statements`.execute(
+      handle,
+    );
+    expect(Number(rows[0]?.n)).toBeLessThanOrEqual(3);
+    await pool.end();
+  });
+});
