@@ -6,16 +6,25 @@
 
 /** The stable code of every error this package throws. */
 export type TenancyErrorCode =
+  /** A statement ran without an organisation context. Fix: run it through the handle of `tenancy.forOrg(orgId)`. */
   | 'tenancy.no_context'
+  /** The context is not signed by a key the database knows: altered, injected, or its key is not installed. Fix: install the key with `installContextKey`; if it is installed, treat it as an attack. */
   | 'tenancy.context_forged'
+  /** The context is older than its life. Fix: make a handle per request, and check the clocks of app and database. */
   | 'tenancy.context_expired'
+  /** PostgreSQL echoed another context than was sent. Fix: look for a pooler that mixes up sessions; the connection is already destroyed. */
   | 'tenancy.context_mismatch'
+  /** A row was written whose org_id is not the organisation of the handle. Fix: leave org_id to its default, or set it to `db.org`. */
   | 'tenancy.cross_org_write'
-  | 'tenancy.org_switch_refused'
+  /** The connection role is a superuser, has BYPASSRLS, or is a member of a table owner. Fix: connect as the app role. */
   | 'tenancy.unsafe_role'
+  /** The transaction was rolled back: a statement in it failed and the failure was swallowed. Fix: let the error leave the transaction callback, or use a savepoint. */
   | 'tenancy.transaction_aborted'
+  /** The connection ended before the answer; whether the statement took effect is unknown. Fix: read before you write again. */
   | 'tenancy.connection_lost'
+  /** Actor, kind or request id has a character or length the context format refuses. Fix: use ids, not display names. */
   | 'tenancy.invalid_context'
+  /** A name for generated SQL is not lower-case letters, digits and `_`. Fix: rename it, or write that table's policy by hand. */
   | 'tenancy.invalid_identifier';
 
 /** Base class of all errors of this package. */

@@ -37,7 +37,7 @@ interface AtCommit {
   readonly reject: (error: unknown) => void;
 }
 
-const SET_CONTEXT = `select set_config('ringfence.context', $1, true) as context`;
+const SET_CONTEXT = `select pg_catalog.set_config('ringfence.context', $1, true) as context`;
 const ASSERT_APP_ROLE = 'select tenancy.assert_app_role()';
 
 /** A connection that carries the context of one organisation. */

@@ -1,5 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { sql } from 'kysely';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { type Compilable, sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { createTenancy, installContextKey, removeContextKey } from '../src/index.ts';
@@ -64,7 +65,7 @@ async function contextOf(org: typeof ORG_A): Promise<string> {
 }
 
 describe('injected SQL that switches the organisation', () => {
-  const inject = (predicate: string) =>
+  const injectInto = (predicate: string) =>
     f.tenancy
       .forOrg(ORG_A, ALICE)
       .selectFrom('app.note')
@@ -83,7 +84,7 @@ describe('injected SQL that switches the organisation', () => {
     const context = await make();
     const predicate = `true and (select set_config('ringfence.context', '${context}', true)) is not null`;
     for (const shape of [predicate, `(${predicate}) or true`, `org_id = '${ORG_B}' or ${predicate}`]) {
-      const seen = await inject(shape).catch((error: { code: string }) => error.code);
+      const seen = await injectInto(shape).catch((error: { code: string }) => error.code);
       // Where the plan verifies the policy before the injected call runs, only own rows are seen: never a foreign one.
       if (Array.isArray(seen)) expect(seen.filter((row) => row.org_id !== ORG_A)).toEqual([]);
       else expect(seen).toBe('tenancy.context_forged');
@@ -108,7 +109,7 @@ describe('injected SQL that switches the organisation', () => {
   });
 
   test('without signing, the same injection reads the other organisation: this is what the signature is for', async () => {
-    const plain = await fixture(inject_url(), { signed: false });
+    const plain = await fixture(inject('databaseUrl'), { signed: false });
     const rows = await plain.tenancy
       .forOrg(ORG_A, ALICE)
       .transaction()
@@ -120,10 +121,6 @@ describe('injected SQL that switches the organisation', () => {
     await plain.close();
   });
 });
-
-function inject_url(): string {
-  return inject('databaseUrl');
-}
 
 function forged(keyId: string, secret: Uint8Array): string {
   const body = `1|${keyId}|9999999999999|${ORG_B}|member|user:alice||`;
@@ -225,7 +222,48 @@ describe('the connection role', () => {
   });
 });
 
+/** Divides by zero, as a statement of a batch. */
+function divideQuery(handle: ReturnType<Fixture['tenancy']['forOrg']>): Compilable<unknown> {
+  return { compile: () => sql`select 1 / 0 as q`.compile(handle) };
+}
+
+/** A pooler that answers a client with the session of another organisation: rewrites the id on the way back. */
+async function lyingPooler(
+  target: string,
+  from: string,
+  to: string,
+): Promise<{ url: string; close(): void }> {
+  const upstream = new URL(target);
+  const server = createServer((client) => {
+    const real = connect(Number(upstream.port), upstream.hostname);
+    client.pipe(real);
+    real.on('data', (chunk) =>
+      client.write(Buffer.from(chunk.toString('latin1').replaceAll(from, to), 'latin1')),
+    );
+    for (const socket of [client, real]) {
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        client.destroy();
+        real.destroy();
+      });
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  upstream.port = String((server.address() as AddressInfo).port);
+  return { url: upstream.href, close: () => server.close() };
+}
+
 describe('a connection in an unknown state', () => {
+  test('is destroyed when the server echoes another context than was sent', async () => {
+    const pooler = await lyingPooler(f.database.appUrl, ORG_A, ORG_B);
+    const pool = new pg.Pool({ connectionString: pooler.url, max: 1 });
+    const handle = createTenancy<Tables>({ pool, contextKey: f.contextKey }).forOrg(ORG_A, ALICE);
+    expect(await codeOf(sql`select 1`.execute(handle))).toBe('tenancy.context_mismatch');
+    expect(pool.totalCount).toBe(0);
+    await pool.end();
+    pooler.close();
+  });
+
   test('is destroyed when it is lost in a transaction, and the error says so', async () => {
     const handle = f.tenancy.forOrg(ORG_A, ALICE);
     const run = handle.transaction().execute(async (trx) => {
@@ -256,6 +294,9 @@ describe('a connection in an unknown state', () => {
     const divide = (n: number) => sql<{ q: number }>`select 10 / ${n}::int as q`.execute(handle);
     expect(await codeOf(divide(0))).toBe('22012');
     expect((await divide(5)).rows).toEqual([{ q: 2 }]);
+    const skipped = sql<{ ok: number }>`select 1 as ok`.compile(handle);
+    expect(await codeOf(handle.batch([divideQuery(handle), { compile: () => skipped }]))).toBe('22012');
+    expect((await handle.executeQuery(skipped)).rows).toEqual([{ ok: 1 }]);
     for (let n = 0; n < 20; n++)
       expect((await sql`select ${sql.lit(n)} as n`.execute(handle)).rows).toEqual([{ n }]);
     const { rows } = await sql<{ n: string }>`select count(*) as n from pg_prepared_statements`.execute(

@@ -1,0 +1,97 @@
+/**
+ * The tables of the ledger: DDL as the owner role runs it, and the same tables as Kysely types.
+ * `org_id` leads every key, so that a foreign key or a unique constraint can neither reach nor reveal another organisation.
+ * Sealed columns refuse anything that is not in the sealed text form.
+ */
+import { orgTablePolicy } from '@ringfence/tenancy';
+import type { ColumnType, Generated } from 'kysely';
+
+/** A text column that holds the sealed form only. */
+type SealedText = string;
+
+/** Every table the app reaches, by its qualified name. */
+export interface Database {
+  'ledger.org': { org_id: Generated<string>; name: string };
+  'ledger.member': { org_id: Generated<string>; user_id: string; name: string; roles: string[] };
+  'ledger.bank_line': {
+    org_id: Generated<string>;
+    id: string;
+    bank_transaction_id: string;
+    booked_on: string;
+    amount_cents: ColumnType<string, number, number>;
+    currency: string;
+    counterparty: SealedText;
+    description: SealedText;
+    reference: SealedText;
+  };
+  'ledger.entry': {
+    org_id: Generated<string>;
+    id: string;
+    bank_line_id: string | null;
+    booked_on: string;
+    debit_account: string;
+    credit_account: string;
+    amount_cents: ColumnType<string, number, number>;
+    memo: SealedText;
+    bank_reference: SealedText;
+    status: 'posted' | 'approved';
+    posted_by: string;
+    approved_by: string | null;
+  };
+}
+
+/** The DDL of schema `ledger`, with the policies and grants of each table. */
+export function ledgerSchema(appRole: string): string {
+  const sealed = (column: string) => `${column} text not null check (${column} ^@ 'rf1.')`;
+  return `
+create schema ledger;
+revoke all on schema ledger from public;
+grant usage on schema ledger to "${appRole}";
+
+create table ledger.org (
+  org_id uuid primary key,
+  name text not null
+);
+create table ledger.member (
+  org_id uuid not null,
+  user_id uuid not null,
+  name text not null,
+  roles text[] not null,
+  primary key (org_id, user_id)
+);
+create table ledger.bank_line (
+  org_id uuid not null,
+  id uuid not null,
+  bank_transaction_id text not null,
+  booked_on date not null,
+  amount_cents bigint not null,
+  currency text not null check (currency ~ '^[A-Z]{3}$'),
+  ${sealed('counterparty')},
+  ${sealed('description')},
+  ${sealed('reference')},
+  primary key (org_id, id),
+  unique (org_id, bank_transaction_id)
+);
+create table ledger.entry (
+  org_id uuid not null,
+  id uuid not null,
+  bank_line_id uuid,
+  booked_on date not null,
+  debit_account text not null,
+  credit_account text not null check (credit_account <> debit_account),
+  amount_cents bigint not null check (amount_cents > 0),
+  ${sealed('memo')},
+  ${sealed('bank_reference')},
+  status text not null check (status in ('posted', 'approved')),
+  posted_by text not null,
+  approved_by text check ((approved_by is null) = (status = 'posted')),
+  primary key (org_id, id),
+  foreign key (org_id, bank_line_id) references ledger.bank_line (org_id, id),
+  unique (org_id, bank_line_id)
+);
+${orgTablePolicy({ table: 'ledger.org', appRole, privileges: ['select', 'insert'] })}
+${orgTablePolicy({ table: 'ledger.member', appRole, privileges: ['select', 'insert', 'update'] })}
+${orgTablePolicy({ table: 'ledger.bank_line', appRole, privileges: ['select', 'insert'] })}
+${orgTablePolicy({ table: 'ledger.entry', appRole, privileges: ['select', 'insert', 'update'] })}
+`;
+}
