@@ -6,7 +6,7 @@
  * and both cost one round trip. Implements the `Submittable` port of the `pg` driver.
  */
 import pg, { type ClientBase, type Connection, type Submittable } from 'pg';
-import type { PreparedStatements } from './prepared-statements.ts';
+import type { PreparedStatements, PreparePlan } from './prepared-statements.ts';
 
 /** One statement of a flight. */
 export interface Statement {
@@ -72,7 +72,7 @@ class Flight implements Submittable {
   readonly #prepared: PreparedStatements;
   readonly #statements: readonly Statement[];
   readonly #results: StatementResult[] = [];
-  readonly #parsed: string[] = [];
+  readonly #plans: [sql: string, plan: PreparePlan][] = [];
   #current: StatementResult = emptyResult();
   #fields: readonly Field[] = [];
   #parsers: readonly Parser[] = [];
@@ -117,11 +117,9 @@ class Flight implements Submittable {
   #write(wire: Wire, statement: Statement, values: readonly unknown[]): void {
     const plan = statement.prepare ? this.#prepared.plan(statement.sql) : undefined;
     const name = plan?.name ?? '';
+    if (plan !== undefined) this.#plans.push([statement.sql, plan]);
     for (const stale of plan?.close ?? []) wire.close({ type: 'S', name: stale });
-    if (plan === undefined || plan.parse) {
-      wire.parse({ name, text: statement.sql });
-      if (plan !== undefined) this.#parsed.push(statement.sql);
-    }
+    if (plan === undefined || plan.parse) wire.parse({ name, text: statement.sql });
     wire.bind({ statement: name, values, valueMapper: (value) => value });
     wire.describe({ type: 'P' });
     wire.execute({});
@@ -168,8 +166,8 @@ class Flight implements Submittable {
   }
 
   handleError(error: Error): void {
-    // Which of this flight's Parse messages took effect is unknown: the next use closes and parses again.
-    for (const sql of this.#parsed) this.#prepared.doubt(sql);
+    // Which of this flight's Parse and Close messages took effect is unknown: the next use sends them again.
+    for (const [sql, plan] of this.#plans) this.#prepared.failed(sql, plan);
     this.#settle(this.#error ?? error);
   }
 

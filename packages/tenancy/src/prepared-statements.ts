@@ -17,25 +17,33 @@ export interface PreparePlan {
 export interface PreparedStatements {
   /** Decides how `sql` is sent now, and records it as prepared. */
   plan(sql: string): PreparePlan | undefined;
-  /** Records that a flight which parsed `sql` failed, so its state on the server is unknown. */
-  doubt(sql: string): void;
+  /** Records that the flight which carried this plan failed, so that what it parsed or closed is in doubt. */
+  failed(sql: string, plan: PreparePlan): void;
 }
 
 /** Prepared statements by name, at most `limit` of them. Two users of one connection need two prefixes. */
 export function namedStatements(prefix: string, limit: number): PreparedStatements {
   const names = new Map<string, string>();
+  /** Statements whose Parse may not have taken effect. */
   const doubtful = new Set<string>();
+  /** Names whose Close may not have taken effect: closed again, which is no error for a name that does not exist. */
+  const unclosed = new Set<string>();
   let counter = 0;
+  const takeUnclosed = () => {
+    const close = [...unclosed];
+    unclosed.clear();
+    return close;
+  };
   return {
     plan: (sql) => {
+      const close = takeUnclosed();
       const known = names.get(sql);
       if (known !== undefined) {
         names.delete(sql);
         names.set(sql, known);
-        if (doubtful.delete(sql)) return { name: known, parse: true, close: [known] };
-        return { name: known, parse: false, close: [] };
+        const parse = doubtful.delete(sql);
+        return { name: known, parse, close: parse ? [...close, known] : close };
       }
-      const close: string[] = [];
       if (names.size >= limit) {
         const [oldest, name] = names.entries().next().value as [string, string];
         names.delete(oldest);
@@ -46,11 +54,12 @@ export function namedStatements(prefix: string, limit: number): PreparedStatemen
       names.set(sql, name);
       return { name, parse: true, close };
     },
-    doubt: (sql) => {
-      if (names.has(sql)) doubtful.add(sql);
+    failed: (sql, plan) => {
+      if (plan.parse && names.get(sql) === plan.name) doubtful.add(sql);
+      for (const name of plan.close) if (name !== plan.name) unclosed.add(name);
     },
   };
 }
 
 /** No names at all: for poolers that do not track prepared statements (pgbouncer before 1.21). */
-export const unnamedStatements: PreparedStatements = { plan: () => undefined, doubt: () => {} };
+export const unnamedStatements: PreparedStatements = { plan: () => undefined, failed: () => {} };

@@ -234,8 +234,9 @@ async function lyingPooler(
   to: string,
 ): Promise<{ url: string; close(): void }> {
   const upstream = new URL(target);
+  const port = Number(upstream.port);
   const server = createServer((client) => {
-    const real = connect(Number(upstream.port), upstream.hostname);
+    const real = connect(port, upstream.hostname);
     client.pipe(real);
     real.on('data', (chunk) =>
       client.write(Buffer.from(chunk.toString('latin1').replaceAll(from, to), 'latin1')),
