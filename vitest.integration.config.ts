@@ -7,7 +7,10 @@ const config: ViteUserConfig = {
   resolve: source,
   ssr: { resolve: source },
   test: {
-    include: ['packages/*/integration/**/*.integration.test.ts', 'examples/*/integration/**/*.integration.test.ts'],
+    include: [
+      'packages/*/integration/**/*.integration.test.ts',
+      'examples/*/integration/**/*.integration.test.ts',
+    ],
     globalSetup: ['tools/vitest-global.ts'],
     testTimeout: 60_000,
     hookTimeout: 120_000,

@@ -1,7 +1,9 @@
 import { defineConfig } from 'tsup';
 
 const config: ReturnType<typeof defineConfig> = defineConfig({
-  entry: ['src/index.ts'],
+  entry: {
+    index: 'src/index.ts',
+  },
   format: ['esm'],
   target: 'node22',
   dts: true,

@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { type BenchRow, runCase, type Suite } from './suite.ts';
 
 const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
+  crypto: async () => (await import('../../packages/crypto/bench/suite.ts')).suite,
   app: async () => (await import('../../examples/ledger/bench/app.ts')).suite,
 };
 

@@ -10,6 +10,7 @@ export const events = defineEvents({
     target: 'statement',
     data: z.object({ file: z.string().max(200), lines: z.number().int(), sha256: digest }),
   },
+  'entry.read': { target: 'entry' },
   'entry.posted': {
     target: 'entry',
     data: z.object({ debit: z.string(), credit: z.string(), amountCents: z.number().int() }),

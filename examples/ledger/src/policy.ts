@@ -20,7 +20,11 @@ export const policy = definePolicy({
       roles: ['bookkeeper'],
       actions: ['entry.read', 'entry.post', 'bankLine.read', 'bankLine.import'],
     },
-    { id: 'controller-reads', roles: ['controller'], actions: ['entry.read', 'bankLine.read', 'auditLog.read'] },
+    {
+      id: 'controller-reads',
+      roles: ['controller'],
+      actions: ['entry.read', 'bankLine.read', 'auditLog.read'],
+    },
     {
       id: 'controller-approves-posted',
       roles: ['controller'],
@@ -39,5 +43,8 @@ export const policy = definePolicy({
   ],
 });
 
-/** Every action of the policy. */
-export type LedgerAction = Parameters<typeof policy.authorize>[1];
+/** A role of the policy. */
+export type Role = (typeof policy.roles)[number];
+
+/** An action of the policy. */
+export type LedgerAction = (typeof policy.actions)[number];

@@ -1,0 +1,162 @@
+/**
+ * A guarded request against the same request unguarded, on the same PostgreSQL with its disk flush on: read a bank line,
+ * post an entry for it, commit. Guarded adds the decision, the organisation context, three sealed fields opened, two
+ * sealed, and the audit event, sealed into the chain before the answer.
+ */
+import { readFileSync } from 'node:fs';
+import { Kysely, PostgresDialect, sql } from 'kysely';
+import pg from 'pg';
+import { v7 as uuidv7 } from 'uuid';
+import type { BenchCase, Prepared, Suite } from '../../../tools/bench/suite.ts';
+import { startEmbedded } from '../../../tools/postgres.ts';
+import { createTestDatabase } from '../../../tools/test-database.ts';
+import { importStatement } from '../src/bank-import.ts';
+import { guarded } from '../src/guarded.ts';
+import type { Ledger } from '../src/ledger.ts';
+import { NORTHWIND, provision } from '../src/provision.ts';
+import type { Database } from '../src/schema.ts';
+import { type Session, signIn } from '../src/session.ts';
+
+/** Length of one slice, ms. */
+const SLICE_MS = 1_500;
+
+interface PlainTables {
+  'plain.bank_line': Omit<Database['ledger.bank_line'], 'org_id'> & { org_id: string };
+  'plain.entry': Omit<Database['ledger.entry'], 'org_id'> & { org_id: string };
+}
+
+const PLAIN = `create schema plain;
+create table plain.bank_line (like ledger.bank_line including indexes);
+create table plain.entry (like ledger.entry including indexes);
+alter table plain.entry add foreign key (org_id, bank_line_id) references plain.bank_line (org_id, id);
+alter table plain.entry drop constraint if exists entry_org_id_bank_line_id_key;`;
+
+/** Runs `request` on `clients` at once for a slice and returns requests per second. */
+async function throughput(clients: number, request: () => Promise<void>): Promise<number> {
+  const start = performance.now();
+  let count = 0;
+  const client = async () => {
+    while (performance.now() - start < SLICE_MS) {
+      await request();
+      count++;
+    }
+  };
+  await Promise.all(Array.from({ length: clients }, client));
+  return (count * 1000) / (performance.now() - start);
+}
+
+async function prepare(clients: number): Promise<Prepared> {
+  const server = await startEmbedded();
+  const database = await createTestDatabase(server.url, 'bench');
+  const roles = { ownerUrl: database.ownerUrl, appUrl: database.appUrl, app: database.app };
+  const ledger = await provision(roles, clients);
+  const session = await signIn(ledger, NORTHWIND.id, NORTHWIND.bookkeeper.userId);
+  const csv = readFileSync(new URL(`../data/${NORTHWIND.statement}`, import.meta.url), 'utf8');
+  const lines = await importStatement(ledger, session, NORTHWIND.statement, csv);
+  const pool = new pg.Pool({ connectionString: database.superuserUrl, max: clients });
+  pool.on('error', () => {});
+  const plain = new Kysely<PlainTables>({ dialect: new PostgresDialect({ pool }) });
+  await sql.raw(PLAIN).execute(plain);
+  await sql.raw('alter table ledger.entry drop constraint entry_org_id_bank_line_id_key').execute(plain);
+  const rows = lines.map(({ id, ...line }) => ({
+    org_id: session.org,
+    id,
+    bank_transaction_id: line.bankTransactionId,
+    booked_on: line.bookedOn,
+    amount_cents: line.amountCents,
+    currency: line.currency,
+    counterparty: line.counterparty,
+    description: line.description,
+    reference: line.reference,
+  }));
+  await plain.insertInto('plain.bank_line').values(rows).execute();
+  let turn = 0;
+  const next = () => lines[turn++ % lines.length]?.id ?? '';
+  return {
+    subjects: [
+      { name: 'unguarded', measure: () => throughput(clients, () => unguarded(plain, session, next())) },
+      { name: 'ringfence', measure: () => throughput(clients, () => guardedPost(ledger, session, next())) },
+    ],
+    close: async () => {
+      await plain.destroy();
+      await ledger.close();
+      await server.stop();
+    },
+  };
+}
+
+async function unguarded(db: Kysely<PlainTables>, session: Session, lineId: string): Promise<void> {
+  await db.transaction().execute(async (trx) => {
+    const line = await trx
+      .selectFrom('plain.bank_line')
+      .selectAll()
+      .where('org_id', '=', session.org)
+      .where('id', '=', lineId)
+      .executeTakeFirstOrThrow();
+    await trx
+      .insertInto('plain.entry')
+      .values({
+        org_id: session.org,
+        id: uuidv7(),
+        bank_line_id: line.id,
+        booked_on: line.booked_on,
+        debit_account: '6000 Expenses',
+        credit_account: '1000 Bank',
+        amount_cents: Math.abs(Number(line.amount_cents)),
+        memo: `${line.counterparty}: ${line.description}`,
+        bank_reference: line.reference,
+        status: 'posted',
+        posted_by: session.actor,
+        approved_by: null,
+      })
+      .execute();
+  });
+}
+
+async function guardedPost(ledger: Ledger, session: Session, lineId: string): Promise<void> {
+  const id = uuidv7();
+  await guarded(ledger, session, async ({ trx, keys, authorize, record }) => {
+    authorize('entry.post', { id });
+    const line = await trx
+      .selectFrom('ledger.bank_line')
+      .selectAll()
+      .where('id', '=', lineId)
+      .executeTakeFirstOrThrow();
+    const open = (column: 'counterparty' | 'description' | 'reference') =>
+      keys.openText({ table: 'ledger.bank_line', column, row: lineId }, line[column]);
+    const seal = (column: string, text: string) =>
+      keys.sealText({ table: 'ledger.entry', column, row: id }, text);
+    const amountCents = Math.abs(Number(line.amount_cents));
+    await trx
+      .insertInto('ledger.entry')
+      .values({
+        id,
+        bank_line_id: lineId,
+        booked_on: line.booked_on,
+        debit_account: '6000 Expenses',
+        credit_account: '1000 Bank',
+        amount_cents: amountCents,
+        memo: seal('memo', `${open('counterparty')}: ${open('description')}`),
+        bank_reference: seal('bank_reference', open('reference')),
+        status: 'posted',
+        posted_by: session.actor,
+        approved_by: null,
+      })
+      .execute();
+    await record('entry.posted', {
+      target: id,
+      outcome: 'success',
+      data: { debit: '6000 Expenses', credit: '1000 Bank', amountCents },
+    });
+  });
+}
+
+const bench = (clients: number): BenchCase => ({
+  id: `guarded-${clients}`,
+  unit: 'requests/s',
+  limit: 'unguarded',
+  prepare: () => prepare(clients),
+});
+
+/** The suite `app`. */
+export const suite: Suite = { name: 'app', cases: [bench(1), bench(32)] };

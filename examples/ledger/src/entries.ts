@@ -1,0 +1,143 @@
+/** Posting, reading and approving entries. Memo and bank reference are sealed for exactly their cell. */
+import { v7 as uuidv7 } from 'uuid';
+import { guarded } from './guarded.ts';
+import type { Ledger } from './ledger.ts';
+import type { Session } from './session.ts';
+
+const TABLE = 'ledger.entry';
+
+/** An entry to post. */
+export interface NewEntry {
+  /** Bank line the entry books, if any. */
+  readonly bankLineId?: string;
+  /** Date, `YYYY-MM-DD`. */
+  readonly bookedOn: string;
+  /** Account that is debited. */
+  readonly debit: string;
+  /** Account that is credited. */
+  readonly credit: string;
+  /** Amount in cents, above zero. */
+  readonly amountCents: number;
+  /** Free text; sealed. */
+  readonly memo: string;
+  /** The bank's reference; sealed. */
+  readonly bankReference: string;
+}
+
+/** An entry with its sealed fields opened. */
+export interface Entry {
+  readonly id: string;
+  readonly bookedOn: string;
+  readonly amountCents: number;
+  readonly memo: string;
+  readonly bankReference: string;
+  readonly status: 'posted' | 'approved';
+  readonly postedBy: string;
+  readonly approvedBy: string | null;
+}
+
+/** Thrown when no entry of the organisation has the id: also for an entry of another organisation. */
+export class EntryNotFoundError extends Error {
+  override readonly name: string = 'EntryNotFoundError';
+  /** Stable machine-readable code. */
+  readonly code: string = 'ledger.entry_not_found';
+
+  constructor(id: string) {
+    super(`no entry ${id} in this organisation`);
+  }
+}
+
+/** Posts an entry and returns its id. */
+export async function postEntry(ledger: Ledger, session: Session, entry: NewEntry): Promise<string> {
+  const id = uuidv7();
+  return await guarded(ledger, session, async ({ trx, keys, authorize, record }) => {
+    authorize('entry.post', { id });
+    const cell = (column: string) => ({ table: TABLE, column, row: id });
+    await trx
+      .insertInto(TABLE)
+      .values({
+        id,
+        bank_line_id: entry.bankLineId ?? null,
+        booked_on: entry.bookedOn,
+        debit_account: entry.debit,
+        credit_account: entry.credit,
+        amount_cents: entry.amountCents,
+        memo: keys.sealText(cell('memo'), entry.memo),
+        bank_reference: keys.sealText(cell('bank_reference'), entry.bankReference),
+        status: 'posted',
+        posted_by: session.actor,
+        approved_by: null,
+      })
+      .execute();
+    await record('entry.posted', {
+      target: id,
+      outcome: 'success',
+      data: { debit: entry.debit, credit: entry.credit, amountCents: entry.amountCents },
+    });
+    return id;
+  });
+}
+
+/**
+ * Reads an entry.
+ *
+ * @throws EntryNotFoundError when the organisation has no such entry.
+ */
+export async function readEntry(ledger: Ledger, session: Session, id: string): Promise<Entry> {
+  return await guarded(ledger, session, async ({ trx, keys, authorize, record }) => {
+    const row = await trx.selectFrom(TABLE).selectAll().where('id', '=', id).executeTakeFirst();
+    if (row === undefined) throw new EntryNotFoundError(id);
+    authorize('entry.read', { id, status: row.status, postedBy: row.posted_by });
+    const open = (column: 'memo' | 'bank_reference') =>
+      keys.openText({ table: TABLE, column, row: id }, row[column]);
+    const entry: Entry = {
+      id,
+      bookedOn: row.booked_on,
+      amountCents: Number(row.amount_cents),
+      memo: open('memo'),
+      bankReference: open('bank_reference'),
+      status: row.status,
+      postedBy: row.posted_by,
+      approvedBy: row.approved_by,
+    };
+    await record('entry.read', { target: id, outcome: 'success' });
+    return entry;
+  });
+}
+
+/**
+ * Approves a posted entry, with the reason that goes into the audit log.
+ *
+ * @throws EntryNotFoundError when the organisation has no such entry.
+ */
+export async function approveEntry(
+  ledger: Ledger,
+  session: Session,
+  id: string,
+  reason: string,
+): Promise<void> {
+  await guarded(ledger, session, async ({ trx, authorize, record }) => {
+    const row = await trx
+      .selectFrom(TABLE)
+      .select(['status', 'posted_by', 'amount_cents'])
+      .where('id', '=', id)
+      .forUpdate()
+      .executeTakeFirst();
+    if (row === undefined) throw new EntryNotFoundError(id);
+    const amountCents = Number(row.amount_cents);
+    authorize('entry.approve', { id, status: row.status, postedBy: row.posted_by, amountCents });
+    await trx
+      .updateTable(TABLE)
+      .set({ status: 'approved', approved_by: session.actor })
+      .where('id', '=', id)
+      .execute();
+    await record('entry.approved', {
+      target: id,
+      outcome: 'success',
+      reason,
+      before: { status: row.status, approvedBy: null },
+      after: { status: 'approved', approvedBy: session.actor },
+      data: { amountCents },
+    });
+  });
+}

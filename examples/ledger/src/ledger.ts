@@ -1,0 +1,82 @@
+/**
+ * The composition root: one app-role pool, and on it the four packages. Nothing here can reach a row without a handle,
+ * a sealed field without the organisation's lease, or a change without its audit event.
+ */
+import { type Audit, createAudit } from '@ringfence/audit';
+import { createKeyring, type Keyring, type KmsProvider } from '@ringfence/crypto';
+import { postgresKeyStore } from '@ringfence/crypto/postgres';
+import { type ContextKey, createTenancy, type OrgDb, type OrgId, type Tenancy } from '@ringfence/tenancy';
+import { Kysely, PostgresDialect } from 'kysely';
+import pg from 'pg';
+import { events } from './events.ts';
+import type { Database } from './schema.ts';
+
+/** A handle of one organisation on the ledger's tables. */
+export type LedgerDb = OrgDb<Database>;
+
+/** What the ledger needs from its environment. */
+export interface LedgerConfig {
+  /** URL of the app role. */
+  readonly appUrl: string;
+  /** Key that signs the organisation context. */
+  readonly contextKey: ContextKey;
+  /** Key-management service that wraps the organisations' data keys. */
+  readonly kms: KmsProvider;
+  /** URI of the key-encryption key of an organisation. */
+  readonly kekFor: (org: OrgId) => string;
+  /** Connections in the app pool. Default 10. */
+  readonly poolSize?: number;
+}
+
+/** The running app. */
+export interface Ledger {
+  /** Handles bound to one organisation. */
+  readonly tenancy: Tenancy<Database>;
+  /** Leases of the organisations' keys. */
+  readonly keyring: Keyring;
+  /** The audit log. */
+  readonly audit: Audit<typeof events>;
+  /** Ends the connections. */
+  close(): Promise<void>;
+}
+
+/** How often left-over audit events are sealed, ms. */
+const SEAL_LEFTOVERS_MS = 5_000;
+
+/** Wires the four packages together. */
+export function createLedger(config: LedgerConfig): Ledger {
+  const types = new pg.TypeOverrides();
+  types.setTypeParser(pg.types.builtins.DATE, (text) => text); // a booking date has no time zone
+  const pool = new pg.Pool({ connectionString: config.appUrl, max: config.poolSize ?? 10, types });
+  const background = new pg.Pool({ connectionString: config.appUrl, max: 3 });
+  // A lost connection is replaced on the next use; the statement under way on it reports the loss to its caller.
+  for (const each of [pool, background]) {
+    each.on('error', () => {});
+    each.on('connect', (client) => client.on('error', () => {}));
+  }
+  const system = new Kysely<unknown>({ dialect: new PostgresDialect({ pool: background }) });
+  const keyring = createKeyring({
+    app: 'ledger',
+    kms: [config.kms],
+    store: postgresKeyStore(system),
+    kekFor: config.kekFor,
+  });
+  const audit = createAudit({ events, db: system });
+  // What a process that died between COMMIT and sealing left behind gets its place in the chain here.
+  const leftovers = setInterval(() => {
+    audit
+      .sealPending()
+      .catch((error: unknown) => console.error('sealing left-over audit events failed:', error));
+  }, SEAL_LEFTOVERS_MS);
+  leftovers.unref();
+  return {
+    tenancy: createTenancy<Database>({ pool, contextKey: config.contextKey }),
+    keyring,
+    audit,
+    close: async () => {
+      clearInterval(leftovers);
+      await keyring.close();
+      await Promise.all([pool.end(), system.destroy()]);
+    },
+  };
+}

@@ -1,0 +1,179 @@
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { importStatement, parseStatement } from '../src/bank-import.ts';
+import { approveEntry, type NewEntry, postEntry, readEntry } from '../src/entries.ts';
+import { guarded } from '../src/guarded.ts';
+import { IRONBRIDGE } from '../src/provision.ts';
+import { signIn } from '../src/session.ts';
+import { type Fixture, fixture } from './fixture.ts';
+
+let f: Fixture;
+beforeAll(async () => {
+  f = await fixture(inject('databaseUrl'));
+});
+afterAll(() => f.close());
+
+const ENTRY: NewEntry = {
+  bookedOn: '2026-03-31',
+  debit: '6000 Expenses',
+  credit: '1000 Bank',
+  amountCents: 4_200,
+  memo: 'toner, 2 cartridges',
+  bankReference: 'PO-40686',
+};
+
+async function asSuperuser(query: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
+  const client = new pg.Client({ connectionString: f.database.superuserUrl });
+  await client.connect();
+  try {
+    return (await client.query(query, values)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+describe('a guarded request', () => {
+  test('posts an entry whose memo and bank reference are unreadable in the table', async () => {
+    const id = await postEntry(f.ledger, f.bookkeeper, ENTRY);
+    const [row] = await asSuperuser('select * from ledger.entry where id = $1', [id]);
+    expect(JSON.stringify(row)).not.toMatch(/toner|40686/);
+    expect(await readEntry(f.ledger, f.controller, id)).toMatchObject({
+      memo: ENTRY.memo,
+      bookedOn: '2026-03-31',
+    });
+  });
+
+  test('records who approved, why, and what changed', async () => {
+    const id = await postEntry(f.ledger, f.bookkeeper, ENTRY);
+    await approveEntry(f.ledger, f.controller, id, 'matches the delivery note');
+    const [row] = await asSuperuser(
+      "select actor, canon from audit.event where action = 'entry.approved' and target = $1",
+      [`entry:${id}`],
+    );
+    expect(row?.['actor']).toBe(f.controller.actor);
+    const { event } = JSON.parse(String(row?.['canon']));
+    expect(event.reason).toBe('matches the delivery note');
+    expect(JSON.stringify(event.changes)).toContain('approved');
+  });
+
+  test('refuses self-approval although the member holds both roles', async () => {
+    const both = { ...f.bookkeeper, roles: ['bookkeeper', 'controller'] as const };
+    const id = await postEntry(f.ledger, both, ENTRY);
+    await expect(approveEntry(f.ledger, both, id, 'me too')).rejects.toMatchObject({ code: 'authz.denied' });
+  });
+
+  test('records a refusal although its transaction leaves nothing', async () => {
+    const id = await postEntry(f.ledger, f.bookkeeper, ENTRY);
+    await expect(approveEntry(f.ledger, f.auditor, id, 'x')).rejects.toMatchObject({ code: 'authz.denied' });
+    const [row] = await asSuperuser(
+      "select canon from audit.event where action = 'access.denied' and actor = $1 order by at desc limit 1",
+      [f.auditor.actor],
+    );
+    expect(String(row?.['canon'])).toContain('entry.approve');
+    expect((await asSuperuser('select status from ledger.entry where id = $1', [id]))[0]?.['status']).toBe(
+      'posted',
+    );
+  });
+
+  test('does not commit a write without a decision, or without an audit event', async () => {
+    const insert = (decide: boolean, recordIt: boolean) =>
+      guarded(f.ledger, f.bookkeeper, async ({ trx, authorize, record }) => {
+        if (decide) authorize('entry.post', { id: 'x' });
+        await trx
+          .insertInto('ledger.member')
+          .values({ user_id: IRONBRIDGE.auditor.userId, name: 'x', roles: [] })
+          .execute();
+        if (recordIt) await record('entry.read', { target: 'x', outcome: 'success' });
+      });
+    for (const [decide, recordIt] of [
+      [false, true],
+      [true, false],
+      [false, false],
+    ] as const) {
+      await expect(insert(decide, recordIt)).rejects.toMatchObject({ code: 'ledger.unguarded_request' });
+    }
+    expect(
+      await asSuperuser('select from ledger.member where user_id = $1 and org_id = $2', [
+        IRONBRIDGE.auditor.userId,
+        f.bookkeeper.org,
+      ]),
+    ).toEqual([]);
+  });
+
+  test('knows no member of another organisation', async () => {
+    const run = signIn(f.ledger, f.bookkeeper.org, IRONBRIDGE.controller.userId);
+    await expect(run).rejects.toMatchObject({ code: 'ledger.not_a_member' });
+  });
+});
+
+describe('a bank statement', () => {
+  const header =
+    'booking_date,bank_transaction_id,counterparty,description,reference,amount,balance,currency';
+  const line = (id: string, amount = '-12.30') => `2026-01-05,${id},Staples,Paper,PO-1,${amount},100.00,USD`;
+
+  test.each([
+    [
+      'an amount that is no amount',
+      `${header}\n${line('T1')}\n${line('T2', '12.3')}`,
+      'line 3: column amount',
+    ],
+    ['a missing column', 'booking_date,amount\n2026-01-05,1.00', 'line 2: column bank_transaction_id'],
+    ['a line cut off', `${header}\n2026-01-05,T1,Staples`, 'line 2'],
+    ['an open quote', `${header}\n"2026-01-05,T1`, 'line'],
+  ])('with %s is refused as a whole, naming the line', (_, csv, message) => {
+    expect(() => parseStatement(csv)).toThrow(
+      expect.objectContaining({ code: 'ledger.malformed_statement' }),
+    );
+    expect(() => parseStatement(csv)).toThrow(message);
+  });
+
+  test('imported twice is refused the second time, with nothing of it written', async () => {
+    await importStatement(f.ledger, f.bookkeeper, 'a.csv', `${header}\n${line('DUP1')}`);
+    const again = importStatement(
+      f.ledger,
+      f.bookkeeper,
+      'a.csv',
+      `${header}\n${line('NEW1')}\n${line('DUP1')}`,
+    );
+    await expect(again).rejects.toMatchObject({ code: 'ledger.statement_already_imported' });
+    expect(await asSuperuser("select from ledger.bank_line where bank_transaction_id = 'NEW1'")).toEqual([]);
+  });
+});
+
+test('a change and its audit event commit together or not at all while connections are cut under load', async () => {
+  let stop = false;
+  const killer = (async () => {
+    const client = new pg.Client({ connectionString: f.database.superuserUrl });
+    await client.connect();
+    let killed = 0;
+    while (!stop) {
+      const { rowCount } = await client.query(
+        'select pg_terminate_backend(pid) from pg_stat_activity where usename = $1 order by random() limit 2',
+        [f.database.app],
+      );
+      killed += rowCount ?? 0;
+      await client.query('select pg_sleep(0.02)');
+    }
+    await client.end();
+    return killed;
+  })();
+  const worker = async () => {
+    let failed = 0;
+    for (let i = 0; i < 40; i++) await postEntry(f.ledger, f.bookkeeper, ENTRY).catch(() => failed++);
+    return failed;
+  };
+  const failures = await Promise.all(Array.from({ length: 6 }, worker));
+  stop = true;
+  expect(await killer).toBeGreaterThan(5);
+  expect(failures.reduce((sum, n) => sum + n, 0)).toBeGreaterThan(0);
+  await f.ledger.audit.sealPending();
+  const [unmatched] = await asSuperuser(`
+    select (select count(*) from ledger.entry n where not exists
+             (select from audit.event e where e.action = 'entry.posted' and e.target = 'entry:' || n.id))::int as entries,
+           (select count(*) from audit.event e where e.action = 'entry.posted' and not exists
+             (select from ledger.entry n where e.target = 'entry:' || n.id))::int as events`);
+  expect(unmatched).toEqual({ entries: 0, events: 0 });
+  const db = f.ledger.tenancy.forOrg(f.auditor.org, { actor: f.auditor.actor });
+  const report = await f.ledger.audit.verify(f.auditor.org, { db });
+  expect(report).toMatchObject({ ok: true, findings: [] });
+});
