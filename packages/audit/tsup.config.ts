@@ -1,7 +1,10 @@
 import { defineConfig } from 'tsup';
 
 const config: ReturnType<typeof defineConfig> = defineConfig({
-  entry: ['src/index.ts'],
+  entry: {
+    index: 'src/index.ts',
+    verify: 'src/verify/index.ts',
+  },
   format: ['esm'],
   target: 'node22',
   dts: true,

@@ -1,7 +1,16 @@
 import { defineConfig } from 'tsup';
 
 const config: ReturnType<typeof defineConfig> = defineConfig({
-  entry: ['src/index.ts'],
+  entry: {
+    index: 'src/index.ts',
+    local: 'src/local/index.ts',
+    postgres: 'src/postgres/index.ts',
+    testing: 'src/testing/index.ts',
+    'aws-kms': 'src/aws-kms/index.ts',
+    'gcp-kms': 'src/gcp-kms/index.ts',
+    'azure-key-vault': 'src/azure-key-vault/index.ts',
+    files: 'src/files/index.ts',
+  },
   format: ['esm'],
   target: 'node22',
   dts: true,

@@ -8,6 +8,7 @@ import { type BenchRow, runCase, type Suite } from './suite.ts';
 
 const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
   crypto: async () => (await import('../../packages/crypto/bench/suite.ts')).suite,
+  audit: async () => (await import('../../packages/audit/bench/append.ts')).suite,
   app: async () => (await import('../../examples/ledger/bench/app.ts')).suite,
 };
 

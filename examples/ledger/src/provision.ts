@@ -78,7 +78,7 @@ export async function provision(roles: LedgerRoles, poolSize = 10): Promise<Ledg
       ...cryptoMigrations({ appRole: roles.app }),
       ...auditMigrations({
         appRole: roles.app,
-        context: { org: 'tenancy.org_id()', actor: 'tenancy.actor()', request: 'tenancy.request_id()' },
+        context: 'tenancy.context()',
       }),
       { up: ledgerSchema(roles.app) },
     ]) {

@@ -74,6 +74,19 @@ create function tenancy.${name}() returns ${type} language sql stable parallel s
 return (pg_catalog.split_part(tenancy.verified_context(), '|', ${index}))::${type};`;
 }
 
+/** For functions that need several fields: one verification instead of one for each. */
+const CONTEXT = `
+create function tenancy.context(out org_id uuid, out kind text, out actor text, out request_id text)
+language plpgsql stable parallel safe set search_path = pg_catalog, pg_temp as $$
+declare
+  context constant text := tenancy.verified_context();
+begin
+  org_id := split_part(context, '|', ${FIELD.org})::uuid;
+  kind := split_part(context, '|', ${FIELD.kind});
+  actor := split_part(context, '|', ${FIELD.actor});
+  request_id := split_part(context, '|', ${FIELD.request});
+end $$;`;
+
 /** Runs as its caller: it must see the role that the connection really has. */
 const ASSERT_APP_ROLE = `
 -- Called once per connection, in front of its first statement: refuses a role that row-level security does not bind.
@@ -111,6 +124,7 @@ ${field('org_id', FIELD.org, 'uuid')}
 ${field('kind', FIELD.kind, 'text')}
 ${field('actor', FIELD.actor, 'text')}
 ${field('request_id', FIELD.request, 'text')}
+${CONTEXT}
 ${ASSERT_APP_ROLE}
 revoke all on all functions in schema tenancy from public;
 grant execute on all functions in schema tenancy to ${app};

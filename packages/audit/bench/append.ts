@@ -1,0 +1,197 @@
+/**
+ * What an event in the chain costs against a plain insert of the same row, through the same tenancy handle on the same
+ * server with fsync on, with and without 1 ms of commit delay. `alone-*`: the event is all there is; `biz-*`: a
+ * transaction that updates a row and appends in the flight of COMMIT. Acknowledged means sealed.
+ *
+ * Subjects: `ringfence` seals in the transaction where the organisation is idle; `group-seal` never does.
+ */
+import { atCommit, createTenancy, type OrgDb, parseOrgId, tenancyMigrations } from '@ringfence/tenancy';
+import { type CompiledQuery, Kysely, PostgresDialect, sql } from 'kysely';
+import pg from 'pg';
+import { z } from 'zod';
+import { type BenchCase, runCase, type Subject, type Suite } from '../../../tools/bench/suite.ts';
+import { type PostgresServer, startEmbedded } from '../../../tools/postgres.ts';
+import { createTestDatabase } from '../../../tools/test-database.ts';
+import { type Audit, auditMigrations, createAudit, defineEvents, type Receipt } from '../src/index.ts';
+
+interface Tables {
+  'app.counter': { id: number; value: number };
+}
+
+type Events = typeof events;
+
+const events = defineEvents({
+  'entry.approved': { target: 'entry', data: z.object({ amount: z.string(), currency: z.string() }) },
+});
+
+const EVENT = {
+  target: '0190f5d2-7b1c-7d34-9a51-3f2e8c1b7a99',
+  outcome: 'success',
+  reason: 'matches purchase order 4711 and the bank statement of 3 March',
+  note: 'second pair of eyes: supplier account verified by phone before release of the payment',
+  before: {
+    status: 'draft',
+    approved_by: null,
+    approved_at: null,
+    version: 3,
+    account: '4400',
+    due: '2026-03-31',
+  },
+  after: {
+    status: 'approved',
+    approved_by: '0190f5d2-7b1c-7d34-9a51-3f2e8c1b7a11',
+    approved_at: '2026-03-03T10:11:12.131415Z',
+    version: 4,
+    account: '4400',
+    due: '2026-03-31',
+  },
+  data: { amount: '12345.67', currency: 'EUR' },
+} as const;
+
+const SLICE_MS = 700;
+const ORGS = Array.from({ length: 100 }, (_, n) =>
+  parseOrgId(`0190f5d2-7b1c-7d34-9a51-${String(n).padStart(12, '0')}`),
+);
+
+/** A server with the schemas, a handle per organisation, and an audit log. */
+interface Ground {
+  readonly handles: readonly OrgDb<Tables>[];
+  readonly audit: Audit<Events>;
+  readonly groupSeal: Audit<Events>;
+  close(): Promise<void>;
+}
+
+async function ground(commitDelayUs: number): Promise<Ground> {
+  const server: PostgresServer = await startEmbedded({
+    settings: { fsync: 'on', commit_delay: String(commitDelayUs), commit_siblings: '0' },
+  });
+  const database = await createTestDatabase(server.url, 'bench');
+  const owner = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: poolOf(database.ownerUrl, 1) }) });
+  const appRole = database.app;
+  const context = 'tenancy.context()';
+  for (const { up } of tenancyMigrations({ appRole, signedContext: false })) await sql.raw(up).execute(owner);
+  for (const { up } of auditMigrations({ appRole, context })) await sql.raw(up).execute(owner);
+  await sql
+    .raw(`create schema app; grant usage on schema app to ${appRole};
+      create table app.plain (like audit.event including defaults, primary key (org_id, id));
+      create table app.counter (id int primary key, value int not null) with (fillfactor = 20);
+      insert into app.counter select n, 0 from generate_series(0, 99) n;
+      grant insert on app.plain to ${appRole}; grant select, update on app.counter to ${appRole};`)
+    .execute(owner);
+  const pool = poolOf(database.appUrl, 32);
+  const sealing = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: poolOf(database.appUrl, 2) }) });
+  const tenancy = createTenancy<Tables>({ pool });
+  return {
+    handles: ORGS.map((org) => tenancy.forOrg(org, { actor: 'user:alice', requestId: 'req-1' })),
+    audit: createAudit({ events, db: sealing }),
+    groupSeal: createAudit({ events, db: sealing, sealInTransaction: false }),
+    close: async () => {
+      await Promise.all([pool.end(), sealing.destroy(), owner.destroy()]);
+      await server.stop();
+    },
+  };
+}
+
+function poolOf(connectionString: string, max: number): pg.Pool {
+  const pool = new pg.Pool({ connectionString, max });
+  pool.on('error', () => {});
+  return pool;
+}
+
+/** The plain row takes the same bytes and the same columns; it is not hashed and not chained. */
+function plainInsert(receipt: Receipt): CompiledQuery {
+  const [id, body] = receipt.query.parameters;
+  return {
+    ...receipt.query,
+    sql: `insert into app.plain (org_id, id, at, canon, leaf, actor, action, target)
+      values (tenancy.org_id(), $1::uuid, clock_timestamp(), $2::text, decode(repeat('00', 32), 'hex'),
+        tenancy.actor(), 'entry.approved', 'entry:' || tenancy.request_id())`,
+    parameters: [id, body],
+  };
+}
+
+/** One acknowledged event. */
+type Work = (db: OrgDb<Tables>, writer: number) => Promise<unknown>;
+
+function subject(name: string, { handles }: Ground, writers: number, orgs: number, work: Work): Subject {
+  return {
+    name,
+    measure: async () => {
+      const start = performance.now();
+      const counts = await Promise.all(
+        Array.from({ length: writers }, async (_, writer) => {
+          let done = 0;
+          for (let turn = writer; performance.now() - start < SLICE_MS; turn += writers, done++) {
+            const db = handles[turn % orgs];
+            if (db !== undefined) await work(db, writer);
+          }
+          return done;
+        }),
+      );
+      return counts.reduce((sum, count) => sum + count, 0) / ((performance.now() - start) / 1_000);
+    },
+  };
+}
+
+async function business(db: OrgDb<Tables>, writer: number, query: CompiledQuery) {
+  const queued = await db.transaction().execute(async (trx) => {
+    await sql`update app.counter set value = value + 1 where id = ${writer}`.execute(trx);
+    return await atCommit(trx, query);
+  });
+  return await queued.result;
+}
+
+function caseOf(kind: 'alone' | 'biz', writers: number, orgs: number, delayMs: 0 | 1): BenchCase {
+  return {
+    id: `${kind}-${writers}-${orgs === 1 ? 'hot' : `${orgs}orgs`}${delayMs === 0 ? '' : '-1ms'}`,
+    unit: 'events/s',
+    limit: 'plain-insert',
+    rounds: 5,
+    prepare: async () => {
+      const place = await ground(delayMs * 1_000);
+      const run = (db: OrgDb<Tables>, writer: number, query: CompiledQuery) =>
+        kind === 'alone' ? db.executeQuery(query) : business(db, writer, query);
+      const receiptOf = () => place.audit.prepare('entry.approved', EVENT);
+      const chained =
+        (audit: Audit<Events>): Work =>
+        async (db, writer) => {
+          const receipt = audit.prepare('entry.approved', EVENT);
+          return await audit.sealed(receipt, await run(db, writer, receipt.query));
+        };
+      const of = (name: string, work: Work) => subject(name, place, writers, orgs, work);
+      return {
+        subjects: [
+          of('plain-insert', (db, writer) => run(db, writer, plainInsert(receiptOf()))),
+          of('ringfence', chained(place.audit)),
+          of('group-seal', chained(place.groupSeal)),
+        ],
+        close: () => place.close(),
+      };
+    },
+  };
+}
+
+/** The cases of appending, for the bench command. */
+export const suite: Suite = {
+  name: 'audit',
+  cases: (['alone', 'biz'] as const).flatMap((kind) =>
+    ([0, 1] as const).flatMap((delayMs) => [
+      caseOf(kind, 1, 1, delayMs),
+      caseOf(kind, 32, 1, delayMs),
+      caseOf(kind, 32, 100, delayMs),
+    ]),
+  ),
+};
+
+if (import.meta.main) {
+  for (const bench of suite.cases) {
+    for (const { case: id, subject: name, value, ratioToLimit, ratioTo } of await runCase(
+      suite.name,
+      bench,
+    )) {
+      const ratios =
+        ratioToLimit === undefined ? '' : ` ${ratioToLimit.toFixed(2)} of plain ${JSON.stringify(ratioTo)}`;
+      console.log(`${id.padEnd(18)} ${name.padEnd(20)} ${value.toFixed(0).padStart(7)}${ratios}`);
+    }
+  }
+}

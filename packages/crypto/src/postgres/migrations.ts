@@ -1,0 +1,142 @@
+/**
+ * DDL of the key store: schema `crypto`, plain SQL in order, also as Kysely migrations.
+ * Invariant: what must hold against a buggy or injected statement is a constraint, trigger or missing privilege, not
+ * code: one active version per organisation, no wrap for a shredded version, a shredded version stays shredded, the
+ * application neither changes nor deletes what it has no business with.
+ */
+import { type Kysely, sql } from 'kysely';
+import type { Migration } from 'kysely/migration';
+
+/** Settings of the migrations: the roles that get privileges. */
+export interface CryptoMigrationOptions {
+  /** Login of the application: reads, inserts versions and wraps, changes states. */
+  readonly appRole: string;
+  /** Login of key operations (re-wrap, move, shred): may delete wraps too. None unless given: then only the owner may. */
+  readonly operatorRole?: string;
+}
+
+/** One migration: a name that sorts, and its SQL. */
+export interface SqlMigration {
+  /** Name, in the order of application. */
+  readonly name: string;
+  /** Statements, separated by semicolons. Run them in one transaction. */
+  readonly up: string;
+}
+
+/**
+ * The ordered steps of the schema.
+ *
+ * @throws TypeError when a role name is not 1 to 63 of `a-z 0-9 _` beginning with a letter or `_`.
+ * @example
+ * ```ts
+ * for (const { up } of cryptoMigrations({ appRole: 'ledger_app' })) await owner.query(up);
+ * ```
+ */
+export function cryptoMigrations(options: CryptoMigrationOptions): readonly SqlMigration[] {
+  return [{ name: '0001_crypto_key_store', up: keyStoreSql(options) }];
+}
+
+/**
+ * The same steps for Kysely's `Migrator`.
+ *
+ * @throws TypeError as `cryptoMigrations`.
+ */
+export function cryptoKyselyMigrations(options: CryptoMigrationOptions): Record<string, Migration> {
+  return Object.fromEntries(
+    cryptoMigrations(options).map(({ name, up }) => [
+      name,
+      {
+        up: async (db: Kysely<unknown>) => {
+          await sql.raw(up).execute(db);
+        },
+      },
+    ]),
+  );
+}
+
+function keyStoreSql(options: CryptoMigrationOptions): string {
+  const app = roleName(options.appRole);
+  const operator = options.operatorRole === undefined ? undefined : roleName(options.operatorRole);
+  return `
+create schema crypto;
+revoke all on schema crypto from public;
+
+create table crypto.dek_version (
+  org_id     uuid        not null,
+  version    integer     not null check (version >= 1),
+  key_id     bytea       not null check (octet_length(key_id) = 16),
+  state      text        not null check (state in ('active', 'decrypt_only', 'retired', 'shredded')),
+  created_at timestamptz not null,
+  primary key (org_id, version),
+  unique (org_id, key_id)
+);
+create unique index dek_version_one_active on crypto.dek_version (org_id) where state = 'active';
+
+create table crypto.dek_wrap (
+  org_id     uuid        not null,
+  key_id     bytea       not null,
+  kek_uri    text        not null check (kek_uri like '_%:%'),
+  wrapped    bytea       not null check (octet_length(wrapped) between 1 and 65535),
+  binding    bytea       not null check (octet_length(binding) = 32),
+  position   smallint    not null check (position >= 0),
+  created_at timestamptz not null default now(),
+  primary key (org_id, key_id, kek_uri),
+  foreign key (org_id, key_id) references crypto.dek_version (org_id, key_id)
+);
+
+create function crypto.keep_version_order() returns trigger language plpgsql set search_path = pg_catalog as $$
+begin
+  if tg_op = 'INSERT' then
+    if exists (select from crypto.dek_version v where v.org_id = new.org_id and v.state = 'shredded') then
+      raise exception 'the organisation is shredded' using errcode = 'check_violation';
+    end if;
+    if new.version <> 1 + coalesce((select max(v.version) from crypto.dek_version v where v.org_id = new.org_id), 0) then
+      raise exception 'versions of an organisation have no gaps' using errcode = 'check_violation';
+    end if;
+  elsif not (
+    (old.state = 'active' and new.state in ('decrypt_only', 'shredded'))
+    or (old.state = 'decrypt_only' and new.state in ('retired', 'shredded'))
+    or (old.state = 'retired' and new.state in ('decrypt_only', 'shredded'))
+    or old.state = new.state
+  ) then
+    raise exception 'a version cannot go from % to %', old.state, new.state using errcode = 'check_violation';
+  end if;
+  return new;
+end $$;
+create trigger keep_version_order before insert or update on crypto.dek_version
+  for each row execute function crypto.keep_version_order();
+
+create function crypto.keep_shredded_dark() returns trigger language plpgsql set search_path = pg_catalog as $$
+begin
+  -- The lock makes a shred and a new wrap wait for each other.
+  perform from crypto.dek_version v
+    where v.org_id = new.org_id and v.key_id = new.key_id and v.state <> 'shredded' for share;
+  if not found then
+    raise exception 'a shredded version gets no wrap' using errcode = 'check_violation';
+  end if;
+  return new;
+end $$;
+create trigger keep_shredded_dark before insert or update on crypto.dek_wrap
+  for each row execute function crypto.keep_shredded_dark();
+
+grant usage on schema crypto to ${app};
+grant select, insert on crypto.dek_version, crypto.dek_wrap to ${app};
+grant update (state) on crypto.dek_version to ${app};
+${
+  operator === undefined
+    ? ''
+    : `
+grant usage on schema crypto to ${operator};
+grant select, insert on crypto.dek_version to ${operator};
+grant update (state) on crypto.dek_version to ${operator};
+grant select, insert, delete on crypto.dek_wrap to ${operator};
+`
+}`;
+}
+
+function roleName(name: string): string {
+  if (!/^[a-z_][a-z0-9_]{0,62}$/.test(name)) {
+    throw new TypeError('a role name is 1 to 63 of a-z 0-9 _ and does not begin with a digit');
+  }
+  return `"${name}"`;
+}
