@@ -20,14 +20,29 @@ import { type Session, signIn } from '../src/session.ts';
 /** Length of one slice, ms. */
 const SLICE_MS = 1_500;
 
+type PlainLine = Omit<
+  Database['ledger.bank_line'],
+  'org_id' | 'counterparty' | 'description' | 'reference'
+> & {
+  org_id: string;
+  counterparty: string;
+  description: string;
+  reference: string;
+};
+type PlainEntry = Omit<
+  Database['ledger.entry'],
+  'org_id' | 'memo' | 'bank_reference' | 'bank_reference_idx'
+> & { org_id: string; memo: string; bank_reference: string };
+
 interface PlainTables {
-  'plain.bank_line': Omit<Database['ledger.bank_line'], 'org_id'> & { org_id: string };
-  'plain.entry': Omit<Database['ledger.entry'], 'org_id'> & { org_id: string };
+  'plain.bank_line': PlainLine;
+  'plain.entry': PlainEntry;
 }
 
 const PLAIN = `create schema plain;
 create table plain.bank_line (like ledger.bank_line including indexes);
 create table plain.entry (like ledger.entry including indexes);
+alter table plain.entry drop column bank_reference_idx;
 alter table plain.entry add foreign key (org_id, bank_line_id) references plain.bank_line (org_id, id);
 alter table plain.entry drop constraint if exists entry_org_id_bank_line_id_key;`;
 
@@ -115,19 +130,15 @@ async function unguarded(db: Kysely<PlainTables>, session: Session, lineId: stri
 
 async function guardedPost(ledger: Ledger, session: Session, lineId: string): Promise<void> {
   const id = uuidv7();
-  await guarded(ledger, session, async ({ trx, keys, authorize, record }) => {
+  await guarded(ledger, session, async ({ db, authorize, record }) => {
     authorize('entry.post', { id });
-    const line = await trx
+    const line = await db
       .selectFrom('ledger.bank_line')
       .selectAll()
       .where('id', '=', lineId)
       .executeTakeFirstOrThrow();
-    const open = (column: 'counterparty' | 'description' | 'reference') =>
-      keys.openText({ table: 'ledger.bank_line', column, row: lineId }, line[column]);
-    const seal = (column: string, text: string) =>
-      keys.sealText({ table: 'ledger.entry', column, row: id }, text);
     const amountCents = Math.abs(Number(line.amount_cents));
-    await trx
+    await db
       .insertInto('ledger.entry')
       .values({
         id,
@@ -136,8 +147,8 @@ async function guardedPost(ledger: Ledger, session: Session, lineId: string): Pr
         debit_account: '6000 Expenses',
         credit_account: '1000 Bank',
         amount_cents: amountCents,
-        memo: seal('memo', `${open('counterparty')}: ${open('description')}`),
-        bank_reference: seal('bank_reference', open('reference')),
+        memo: `${line.counterparty}: ${line.description}`,
+        bank_reference: line.reference,
         status: 'posted',
         posted_by: session.actor,
         approved_by: null,

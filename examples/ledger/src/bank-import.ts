@@ -104,12 +104,10 @@ export async function importStatement(
   csv: string,
 ): Promise<ImportedLine[]> {
   const statement = uuidv7();
-  return await guarded(ledger, session, async ({ trx, keys, authorize, record }) => {
+  return await guarded(ledger, session, async ({ db, authorize, record }) => {
     authorize('bankLine.import', { id: statement });
     const imported = parseStatement(csv).map((parsed) => ({ ...parsed, id: uuidv7() }));
-    const seal = (row: string, column: string, text: string) =>
-      keys.sealText({ table: TABLE, column, row }, text);
-    await trx
+    await db
       .insertInto(TABLE)
       .values(
         imported.map((row) => ({
@@ -118,9 +116,9 @@ export async function importStatement(
           booked_on: row.bookedOn,
           amount_cents: row.amountCents,
           currency: row.currency,
-          counterparty: seal(row.id, 'counterparty', row.counterparty),
-          description: seal(row.id, 'description', row.description),
-          reference: seal(row.id, 'reference', row.reference),
+          counterparty: row.counterparty,
+          description: row.description,
+          reference: row.reference,
         })),
       )
       .execute()

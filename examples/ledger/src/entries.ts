@@ -1,4 +1,5 @@
 /** Posting, reading and approving entries. Memo and bank reference are sealed for exactly their cell. */
+import { whereBlind } from '@ringfence/crypto/kysely';
 import { v7 as uuidv7 } from 'uuid';
 import { guarded } from './guarded.ts';
 import type { Ledger } from './ledger.ts';
@@ -50,10 +51,9 @@ export class EntryNotFoundError extends Error {
 /** Posts an entry and returns its id. */
 export async function postEntry(ledger: Ledger, session: Session, entry: NewEntry): Promise<string> {
   const id = uuidv7();
-  return await guarded(ledger, session, async ({ trx, keys, authorize, record }) => {
+  return await guarded(ledger, session, async ({ db, authorize, record }) => {
     authorize('entry.post', { id });
-    const cell = (column: string) => ({ table: TABLE, column, row: id });
-    await trx
+    await db
       .insertInto(TABLE)
       .values({
         id,
@@ -62,8 +62,8 @@ export async function postEntry(ledger: Ledger, session: Session, entry: NewEntr
         debit_account: entry.debit,
         credit_account: entry.credit,
         amount_cents: entry.amountCents,
-        memo: keys.sealText(cell('memo'), entry.memo),
-        bank_reference: keys.sealText(cell('bank_reference'), entry.bankReference),
+        memo: entry.memo,
+        bank_reference: entry.bankReference,
         status: 'posted',
         posted_by: session.actor,
         approved_by: null,
@@ -84,24 +84,41 @@ export async function postEntry(ledger: Ledger, session: Session, entry: NewEntr
  * @throws EntryNotFoundError when the organisation has no such entry.
  */
 export async function readEntry(ledger: Ledger, session: Session, id: string): Promise<Entry> {
-  return await guarded(ledger, session, async ({ trx, keys, authorize, record }) => {
-    const row = await trx.selectFrom(TABLE).selectAll().where('id', '=', id).executeTakeFirst();
+  return await guarded(ledger, session, async ({ db, authorize, record }) => {
+    const row = await db.selectFrom(TABLE).selectAll().where('id', '=', id).executeTakeFirst();
     if (row === undefined) throw new EntryNotFoundError(id);
     authorize('entry.read', { id, status: row.status, postedBy: row.posted_by });
-    const open = (column: 'memo' | 'bank_reference') =>
-      keys.openText({ table: TABLE, column, row: id }, row[column]);
     const entry: Entry = {
       id,
       bookedOn: row.booked_on,
       amountCents: Number(row.amount_cents),
-      memo: open('memo'),
-      bankReference: open('bank_reference'),
+      memo: row.memo,
+      bankReference: row.bank_reference,
       status: row.status,
       postedBy: row.posted_by,
       approvedBy: row.approved_by,
     };
     await record('entry.read', { target: id, outcome: 'success' });
     return entry;
+  });
+}
+
+/** Finds the entries of a bank reference, upper or lower case, without the database ever seeing the reference. */
+export async function findByBankReference(
+  ledger: Ledger,
+  session: Session,
+  reference: string,
+): Promise<string[]> {
+  return await guarded(ledger, session, async ({ db, authorize, record }) => {
+    authorize('entry.read', { id: 'search' });
+    const rows = await db
+      .selectFrom(TABLE)
+      .select('id')
+      .where((eb) => whereBlind(eb, 'bank_reference', reference))
+      .orderBy('id')
+      .execute();
+    await record('entry.searched', { outcome: 'success', data: { found: rows.length } });
+    return rows.map(({ id }) => id);
   });
 }
 
@@ -116,8 +133,8 @@ export async function approveEntry(
   id: string,
   reason: string,
 ): Promise<void> {
-  await guarded(ledger, session, async ({ trx, authorize, record }) => {
-    const row = await trx
+  await guarded(ledger, session, async ({ db, authorize, record }) => {
+    const row = await db
       .selectFrom(TABLE)
       .select(['status', 'posted_by', 'amount_cents'])
       .where('id', '=', id)
@@ -126,7 +143,7 @@ export async function approveEntry(
     if (row === undefined) throw new EntryNotFoundError(id);
     const amountCents = Number(row.amount_cents);
     authorize('entry.approve', { id, status: row.status, postedBy: row.posted_by, amountCents });
-    await trx
+    await db
       .updateTable(TABLE)
       .set({ status: 'approved', approved_by: session.actor })
       .where('id', '=', id)

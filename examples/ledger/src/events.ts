@@ -11,10 +11,13 @@ export const events = defineEvents({
     data: z.object({ file: z.string().max(200), lines: z.number().int(), sha256: digest }),
   },
   'entry.read': { target: 'entry' },
+  'entry.searched': { data: z.object({ found: z.number().int() }) },
   'entry.posted': {
     target: 'entry',
     data: z.object({ debit: z.string(), credit: z.string(), amountCents: z.number().int() }),
   },
   'entry.approved': { target: 'entry', data: z.object({ amountCents: z.number().int() }) },
+  'attachment.added': { target: 'attachment', data: z.object({ entry: z.string() }) },
+  'attachment.read': { target: 'attachment' },
   'access.denied': { target: 'request', data: z.object({ action: z.string(), code: z.string() }) },
 });

@@ -6,18 +6,20 @@
 import type { EventInput, EventName, Receipt } from '@ringfence/audit';
 import { AuthzApprovalRequiredError, AuthzDeniedError, AuthzStepUpRequiredError } from '@ringfence/authz';
 import type { OrgKeys } from '@ringfence/crypto';
-import { atCommit, type OrgTransaction, type QueuedStatement } from '@ringfence/tenancy';
+import { withEncryption } from '@ringfence/crypto/kysely';
+import { atCommit, type QueuedStatement } from '@ringfence/tenancy';
+import type { Kysely } from 'kysely';
 import type { events } from './events.ts';
 import type { Ledger } from './ledger.ts';
 import { type LedgerAction, policy } from './policy.ts';
-import type { Database } from './schema.ts';
+import { columns, type Database } from './schema.ts';
 import type { Session } from './session.ts';
 
 /** What the body of a guarded request works with. */
 export interface Guarded {
-  /** The transaction, bound to the organisation of the session. */
-  readonly trx: OrgTransaction<Database>;
-  /** The organisation's leased keys. */
+  /** The transaction, bound to the organisation of the session; sealed columns are written sealed and read opened. */
+  readonly db: Kysely<Database>;
+  /** The organisation's leased keys, for files. */
   readonly keys: OrgKeys;
   /** Decides, and throws unless the policy allows. */
   authorize(action: LedgerAction, resource: ResourceFacts): void;
@@ -46,15 +48,15 @@ export async function guarded<T>(
   session: Session,
   body: (request: Guarded) => Promise<T>,
 ): Promise<T> {
-  const db = ledger.tenancy.forOrg(session.org, { actor: session.actor });
+  const handle = ledger.tenancy.forOrg(session.org, { actor: session.actor });
   const keys = await ledger.keyring.org(session.org);
   const context = { principal: { id: session.actor, org: session.org, roles: session.roles } };
   let decided = false;
   try {
-    const { value, receipt, queued } = await db.transaction().execute(async (trx) => {
+    const { value, receipt, queued } = await handle.transaction().execute(async (trx) => {
       let recorded: { readonly receipt: Receipt; readonly queued: QueuedStatement } | undefined;
       const value = await body({
-        trx,
+        db: withEncryption(trx, keys, columns),
         keys,
         authorize: (action, resource) => {
           policy.require(context, action, { org: session.org, ...resource });

@@ -20,10 +20,14 @@ export interface LedgerConfig {
   readonly appUrl: string;
   /** Key that signs the organisation context. */
   readonly contextKey: ContextKey;
-  /** Key-management service that wraps the organisations' data keys. */
-  readonly kms: KmsProvider;
+  /** Key-management services that wrap the organisations' data keys. */
+  readonly kms: readonly KmsProvider[];
   /** URI of the key-encryption key of an organisation. */
   readonly kekFor: (org: OrgId) => string;
+  /** Directory of the encrypted attachments. */
+  readonly attachmentsDir: string;
+  /** Longest time an organisation's keys work after its KMS last said yes, ms. Default 300 000. */
+  readonly leaseMs?: number;
   /** Connections in the app pool. Default 10. */
   readonly poolSize?: number;
 }
@@ -34,6 +38,8 @@ export interface Ledger {
   readonly tenancy: Tenancy<Database>;
   /** Leases of the organisations' keys. */
   readonly keyring: Keyring;
+  /** Directory of the encrypted attachments. */
+  readonly attachmentsDir: string;
   /** The audit log. */
   readonly audit: Audit<typeof events>;
   /** Ends the connections. */
@@ -57,7 +63,8 @@ export function createLedger(config: LedgerConfig): Ledger {
   const system = new Kysely<unknown>({ dialect: new PostgresDialect({ pool: background }) });
   const keyring = createKeyring({
     app: 'ledger',
-    kms: [config.kms],
+    kms: config.kms,
+    lease: { maxAgeMs: config.leaseMs ?? 300_000 },
     store: postgresKeyStore(system),
     kekFor: config.kekFor,
   });
@@ -72,6 +79,7 @@ export function createLedger(config: LedgerConfig): Ledger {
   return {
     tenancy: createTenancy<Database>({ pool, contextKey: config.contextKey }),
     keyring,
+    attachmentsDir: config.attachmentsDir,
     audit,
     close: async () => {
       clearInterval(leftovers);

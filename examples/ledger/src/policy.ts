@@ -7,7 +7,7 @@ import { definePolicy, equals, principal, resource } from '@ringfence/authz';
 export const policy = definePolicy({
   resources: {
     entry: {
-      actions: ['read', 'post', 'approve'],
+      actions: ['read', 'post', 'attach', 'approve'],
       attributes: { status: ['posted', 'approved'], postedBy: 'string', amountCents: 'integer' },
     },
     bankLine: { actions: ['read', 'import'], attributes: {} },
@@ -18,7 +18,7 @@ export const policy = definePolicy({
     {
       id: 'bookkeeper-keeps-books',
       roles: ['bookkeeper'],
-      actions: ['entry.read', 'entry.post', 'bankLine.read', 'bankLine.import'],
+      actions: ['entry.read', 'entry.post', 'entry.attach', 'bankLine.read', 'bankLine.import'],
     },
     {
       id: 'controller-reads',

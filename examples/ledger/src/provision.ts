@@ -3,6 +3,9 @@
  * and two organisations with their members, each written through its own handle.
  */
 import { randomBytes } from 'node:crypto';
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { auditMigrations } from '@ringfence/audit';
 import { localKms } from '@ringfence/crypto/local';
 import { cryptoMigrations } from '@ringfence/crypto/postgres';
@@ -91,7 +94,8 @@ export async function provision(roles: LedgerRoles, poolSize = 10): Promise<Ledg
   const ledger = createLedger({
     appUrl: roles.appUrl,
     contextKey,
-    kms: localKms({ keks: { demo: new Uint8Array(randomBytes(32)) } }),
+    kms: [localKms({ keks: { demo: new Uint8Array(randomBytes(32)) } })],
+    attachmentsDir: mkdtempSync(join(tmpdir(), 'ringfence-attachments-')),
     kekFor: () => 'local:demo',
     poolSize,
   });

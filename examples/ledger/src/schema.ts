@@ -3,11 +3,9 @@
  * `org_id` leads every key, so that a foreign key or a unique constraint can neither reach nor reveal another organisation.
  * Sealed columns refuse anything that is not in the sealed text form.
  */
+import { type BlindIndex, encryptedColumns, type Sealed, sealedColumnChecks } from '@ringfence/crypto/kysely';
 import { orgTablePolicy } from '@ringfence/tenancy';
 import type { ColumnType, Generated } from 'kysely';
-
-/** A text column that holds the sealed form only. */
-type SealedText = string;
 
 /** Every table the app reaches, by its qualified name. */
 export interface Database {
@@ -20,9 +18,9 @@ export interface Database {
     booked_on: string;
     amount_cents: ColumnType<string, number, number>;
     currency: string;
-    counterparty: SealedText;
-    description: SealedText;
-    reference: SealedText;
+    counterparty: Sealed<string>;
+    description: Sealed<string>;
+    reference: Sealed<string>;
   };
   'ledger.entry': {
     org_id: Generated<string>;
@@ -32,17 +30,39 @@ export interface Database {
     debit_account: string;
     credit_account: string;
     amount_cents: ColumnType<string, number, number>;
-    memo: SealedText;
-    bank_reference: SealedText;
+    memo: Sealed<string>;
+    bank_reference: Sealed<string>;
+    bank_reference_idx: BlindIndex<'bank_reference'>;
     status: 'posted' | 'approved';
     posted_by: string;
     approved_by: string | null;
   };
+  'ledger.attachment': { org_id: Generated<string>; id: string; entry_id: string; name: Sealed<string> };
 }
+
+/** What is sealed, and what can be searched although it is. */
+export const columns = encryptedColumns<Database>({
+  'ledger.bank_line': {
+    row: 'id',
+    org: 'org_id',
+    columns: { counterparty: 'text', description: 'text', reference: 'text' },
+  },
+  'ledger.attachment': { row: 'id', org: 'org_id', columns: { name: 'text' } },
+  'ledger.entry': {
+    row: 'id',
+    org: 'org_id',
+    columns: {
+      memo: 'text',
+      bank_reference: {
+        type: 'text',
+        blindIndex: { column: 'bank_reference_idx', normalise: 'lowercase-trim' },
+      },
+    },
+  },
+});
 
 /** The DDL of schema `ledger`, with the policies and grants of each table. */
 export function ledgerSchema(appRole: string): string {
-  const sealed = (column: string) => `${column} text not null check (${column} ^@ 'rf1.')`;
   return `
 create schema ledger;
 revoke all on schema ledger from public;
@@ -66,9 +86,9 @@ create table ledger.bank_line (
   booked_on date not null,
   amount_cents bigint not null,
   currency text not null check (currency ~ '^[A-Z]{3}$'),
-  ${sealed('counterparty')},
-  ${sealed('description')},
-  ${sealed('reference')},
+  counterparty text not null,
+  description text not null,
+  reference text not null,
   primary key (org_id, id),
   unique (org_id, bank_transaction_id)
 );
@@ -80,8 +100,9 @@ create table ledger.entry (
   debit_account text not null,
   credit_account text not null check (credit_account <> debit_account),
   amount_cents bigint not null check (amount_cents > 0),
-  ${sealed('memo')},
-  ${sealed('bank_reference')},
+  memo text not null,
+  bank_reference text not null,
+  bank_reference_idx text not null,
   status text not null check (status in ('posted', 'approved')),
   posted_by text not null,
   approved_by text check ((approved_by is null) = (status = 'posted')),
@@ -89,9 +110,20 @@ create table ledger.entry (
   foreign key (org_id, bank_line_id) references ledger.bank_line (org_id, id),
   unique (org_id, bank_line_id)
 );
+create table ledger.attachment (
+  org_id uuid not null,
+  id uuid not null,
+  entry_id uuid not null,
+  name text not null,
+  primary key (org_id, id),
+  foreign key (org_id, entry_id) references ledger.entry (org_id, id)
+);
+create index entry_bank_reference on ledger.entry (org_id, bank_reference_idx);
+${sealedColumnChecks(columns).join('\n')}
 ${orgTablePolicy({ table: 'ledger.org', appRole, privileges: ['select', 'insert'] })}
 ${orgTablePolicy({ table: 'ledger.member', appRole, privileges: ['select', 'insert', 'update'] })}
 ${orgTablePolicy({ table: 'ledger.bank_line', appRole, privileges: ['select', 'insert'] })}
 ${orgTablePolicy({ table: 'ledger.entry', appRole, privileges: ['select', 'insert', 'update'] })}
+${orgTablePolicy({ table: 'ledger.attachment', appRole, privileges: ['select', 'insert'] })}
 `;
 }

@@ -1,7 +1,10 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { Readable } from 'node:stream';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { attachFile, attachmentPath, readAttachment } from '../src/attachments.ts';
 import { importStatement, parseStatement } from '../src/bank-import.ts';
-import { approveEntry, type NewEntry, postEntry, readEntry } from '../src/entries.ts';
+import { approveEntry, findByBankReference, type NewEntry, postEntry, readEntry } from '../src/entries.ts';
 import { guarded } from '../src/guarded.ts';
 import { IRONBRIDGE } from '../src/provision.ts';
 import { signIn } from '../src/session.ts';
@@ -77,9 +80,9 @@ describe('a guarded request', () => {
 
   test('does not commit a write without a decision, or without an audit event', async () => {
     const insert = (decide: boolean, recordIt: boolean) =>
-      guarded(f.ledger, f.bookkeeper, async ({ trx, authorize, record }) => {
+      guarded(f.ledger, f.bookkeeper, async ({ db, authorize, record }) => {
         if (decide) authorize('entry.post', { id: 'x' });
-        await trx
+        await db
           .insertInto('ledger.member')
           .values({ user_id: IRONBRIDGE.auditor.userId, name: 'x', roles: [] })
           .execute();
@@ -103,6 +106,65 @@ describe('a guarded request', () => {
   test('knows no member of another organisation', async () => {
     const run = signIn(f.ledger, f.bookkeeper.org, IRONBRIDGE.controller.userId);
     await expect(run).rejects.toMatchObject({ code: 'ledger.not_a_member' });
+  });
+});
+
+describe('sealed columns', () => {
+  test('are found by bank reference, whatever its case, and by no other', async () => {
+    const id = await postEntry(f.ledger, f.bookkeeper, { ...ENTRY, bankReference: 'RF18 5390 0754' });
+    expect(await findByBankReference(f.ledger, f.controller, 'rf18 5390 0754')).toEqual([id]);
+    expect(await findByBankReference(f.ledger, f.controller, 'RF18 5390 075')).toEqual([]);
+  });
+
+  test('take no plaintext, not even from raw SQL', async () => {
+    const id = await postEntry(f.ledger, f.bookkeeper, ENTRY);
+    await expect(
+      asSuperuser("update ledger.entry set memo = 'in clear' where id = $1", [id]),
+    ).rejects.toMatchObject({
+      code: '23514',
+    });
+  });
+});
+
+describe('an attachment', () => {
+  const content = Buffer.from('receipt line, 17 bytes\n'.repeat(5_000));
+
+  test('is ciphertext on disk, is read back by range, and belongs to its organisation', async () => {
+    const entry = await postEntry(f.ledger, f.bookkeeper, ENTRY);
+    const id = await attachFile(f.ledger, f.bookkeeper, entry, 'receipt.txt', Readable.from(content));
+    const path = attachmentPath(f.ledger, f.bookkeeper.org, id);
+    expect(readFileSync(path).includes('receipt line')).toBe(false);
+    const range = await readAttachment(f.ledger, f.controller, id, 90_000, 40);
+    expect(range).toMatchObject({ name: 'receipt.txt', size: content.length });
+    expect(Buffer.from(range.bytes)).toEqual(content.subarray(90_000, 90_040));
+    const stranger = await signIn(f.ledger, IRONBRIDGE.id, IRONBRIDGE.controller.userId);
+    const theft = readAttachment(f.ledger, stranger, id, 0, 10);
+    await expect(theft).rejects.toMatchObject({ code: 'ledger.attachment_not_found' });
+  });
+
+  test('that was changed on disk is refused', async () => {
+    const entry = await postEntry(f.ledger, f.bookkeeper, ENTRY);
+    const id = await attachFile(f.ledger, f.bookkeeper, entry, 'receipt.txt', Readable.from(content));
+    const path = attachmentPath(f.ledger, f.bookkeeper.org, id);
+    const bytes = readFileSync(path);
+    bytes[bytes.length - 3] = (bytes.at(-3) ?? 0) ^ 1;
+    writeFileSync(path, bytes);
+    const read = readAttachment(f.ledger, f.controller, id, 0, 10);
+    await expect(read).rejects.toMatchObject({ code: 'crypto.decrypt_failed' });
+  });
+
+  test('that breaks off leaves neither file nor row', async () => {
+    const entry = await postEntry(f.ledger, f.bookkeeper, ENTRY);
+    const broken = new Readable({
+      read() {
+        this.push(content);
+        this.destroy(new Error('the upload broke off'));
+      },
+    });
+    const before = readdirSync(attachmentPath(f.ledger, f.bookkeeper.org, ''));
+    await expect(attachFile(f.ledger, f.bookkeeper, entry, 'x', broken)).rejects.toThrow('broke off');
+    expect(readdirSync(attachmentPath(f.ledger, f.bookkeeper.org, ''))).toEqual(before);
+    expect(await asSuperuser('select from ledger.attachment where entry_id = $1', [entry])).toEqual([]);
   });
 });
 
