@@ -10,6 +10,8 @@ const config: ReturnType<typeof defineConfig> = defineConfig({
     'gcp-kms': 'src/gcp-kms/index.ts',
     'azure-key-vault': 'src/azure-key-vault/index.ts',
     files: 'src/files/index.ts',
+    kysely: 'src/kysely/index.ts',
+    operations: 'src/operations/index.ts',
   },
   format: ['esm'],
   target: 'node22',

@@ -64,7 +64,8 @@ async function prepare(clients: number): Promise<Prepared> {
   const server = await startEmbedded();
   const database = await createTestDatabase(server.url, 'bench');
   const roles = { ownerUrl: database.ownerUrl, appUrl: database.appUrl, app: database.app };
-  const ledger = await provision(roles, clients);
+  const provisioned = await provision(roles, { poolSize: clients });
+  const { ledger } = provisioned;
   const session = await signIn(ledger, NORTHWIND.id, NORTHWIND.bookkeeper.userId);
   const csv = readFileSync(new URL(`../data/${NORTHWIND.statement}`, import.meta.url), 'utf8');
   const lines = await importStatement(ledger, session, NORTHWIND.statement, csv);
@@ -94,7 +95,7 @@ async function prepare(clients: number): Promise<Prepared> {
     ],
     close: async () => {
       await plain.destroy();
-      await ledger.close();
+      await provisioned.close();
       await server.stop();
     },
   };

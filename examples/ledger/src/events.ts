@@ -19,5 +19,7 @@ export const events = defineEvents({
   'entry.approved': { target: 'entry', data: z.object({ amountCents: z.number().int() }) },
   'attachment.added': { target: 'attachment', data: z.object({ entry: z.string() }) },
   'attachment.read': { target: 'attachment' },
+  'keys.moved': { data: z.object({ from: z.string(), to: z.string() }) },
+  'keys.shredded': { data: z.object({ wrapsDestroyed: z.number().int(), certificate: digest }) },
   'access.denied': { target: 'request', data: z.object({ action: z.string(), code: z.string() }) },
 });

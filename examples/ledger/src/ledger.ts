@@ -46,6 +46,11 @@ export interface Ledger {
   close(): Promise<void>;
 }
 
+/** A refusal of the KMS is remembered for 5 s, but never longer than a lease lives. */
+function leaseLimits(maxAgeMs: number): { maxAgeMs: number; deniedForMs: number } {
+  return { maxAgeMs, deniedForMs: Math.min(5_000, maxAgeMs) };
+}
+
 /** How often left-over audit events are sealed, ms. */
 const SEAL_LEFTOVERS_MS = 5_000;
 
@@ -64,7 +69,7 @@ export function createLedger(config: LedgerConfig): Ledger {
   const keyring = createKeyring({
     app: 'ledger',
     kms: config.kms,
-    lease: { maxAgeMs: config.leaseMs ?? 300_000 },
+    lease: leaseLimits(config.leaseMs ?? 300_000),
     store: postgresKeyStore(system),
     kekFor: config.kekFor,
   });

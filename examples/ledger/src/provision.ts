@@ -3,12 +3,14 @@
  * and two organisations with their members, each written through its own handle.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { auditMigrations } from '@ringfence/audit';
+import type { KmsProvider } from '@ringfence/crypto';
 import { localKms } from '@ringfence/crypto/local';
-import { cryptoMigrations } from '@ringfence/crypto/postgres';
+import { createKeyOperations, type KeyOperations } from '@ringfence/crypto/operations';
+import { cryptoMigrations, postgresKeyStore } from '@ringfence/crypto/postgres';
 import {
   type ContextKey,
   installContextKey,
@@ -70,37 +72,72 @@ export const IRONBRIDGE: SeededOrg = {
   auditor: member('0199a4c0-2222-7b00-8000-00000000b103', 'Amos Petit', 'auditor'),
 };
 
-/** Runs the migrations and seeds both organisations. Returns the running app. */
-export async function provision(roles: LedgerRoles, poolSize = 10): Promise<Ledger> {
+/** What a run may set. */
+export interface ProvisionOptions {
+  /** Connections in the app pool. Default 10. */
+  readonly poolSize?: number;
+  /** Longest time an organisation's keys work after its KMS last said yes, ms. */
+  readonly leaseMs?: number;
+  /** Key-management services of customers, beside the platform's own. */
+  readonly customerKms?: readonly KmsProvider[];
+}
+
+/** A ledger that is up, and what its operator holds besides. */
+export interface Provisioned {
+  /** The running app. */
+  readonly ledger: Ledger;
+  /** Operations on keys, as the owner role. */
+  readonly operations: KeyOperations;
+  /** Ends the connections of both. */
+  close(): Promise<void>;
+}
+
+/** URI of the platform's key-encryption key. */
+export const PLATFORM_KEK = 'local:platform';
+
+/** Runs the migrations and seeds both organisations. */
+export async function provision(roles: LedgerRoles, options: ProvisionOptions = {}): Promise<Provisioned> {
   const contextKey: ContextKey = { id: 'demo', secret: new Uint8Array(randomBytes(32)) };
   const pool = new pg.Pool({ connectionString: roles.ownerUrl, max: 1 });
+  pool.on('error', () => {});
   const owner = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) });
-  try {
-    for (const { up } of [
-      ...tenancyMigrations({ appRole: roles.app, signedContext: true }),
-      ...cryptoMigrations({ appRole: roles.app }),
-      ...auditMigrations({
-        appRole: roles.app,
-        context: 'tenancy.context()',
-      }),
-      { up: ledgerSchema(roles.app) },
-    ]) {
-      await sql.raw(up).execute(owner);
-    }
-    await installContextKey(owner, contextKey);
-  } finally {
-    await owner.destroy();
-  }
+  const kms = [
+    localKms({ keks: { platform: new Uint8Array(randomBytes(32)) } }),
+    ...(options.customerKms ?? []),
+  ];
+  const kekFor = () => PLATFORM_KEK;
+  await migrate(owner, roles.app);
+  await installContextKey(owner, contextKey);
   const ledger = createLedger({
     appUrl: roles.appUrl,
     contextKey,
-    kms: [localKms({ keks: { demo: new Uint8Array(randomBytes(32)) } })],
+    kms,
+    kekFor,
     attachmentsDir: mkdtempSync(join(tmpdir(), 'ringfence-attachments-')),
-    kekFor: () => 'local:demo',
-    poolSize,
+    ...(options.poolSize === undefined ? {} : { poolSize: options.poolSize }),
+    ...(options.leaseMs === undefined ? {} : { leaseMs: options.leaseMs }),
   });
   for (const org of [NORTHWIND, IRONBRIDGE]) await seed(ledger, org);
-  return ledger;
+  return {
+    ledger,
+    operations: createKeyOperations({ app: 'ledger', kms, kekFor, store: postgresKeyStore(owner) }),
+    close: async () => {
+      await ledger.close();
+      await owner.destroy();
+      rmSync(ledger.attachmentsDir, { recursive: true, force: true });
+    },
+  };
+}
+
+async function migrate(owner: Kysely<unknown>, appRole: string): Promise<void> {
+  for (const { up } of [
+    ...tenancyMigrations({ appRole, signedContext: true }),
+    ...cryptoMigrations({ appRole }),
+    ...auditMigrations({ appRole, context: 'tenancy.context()' }),
+    { up: ledgerSchema(appRole) },
+  ]) {
+    await sql.raw(up).execute(owner);
+  }
 }
 
 async function seed(ledger: Ledger, org: SeededOrg): Promise<void> {

@@ -15,7 +15,12 @@ export interface Fixture {
 
 export async function fixture(serverUrl: string): Promise<Fixture> {
   const database = await createTestDatabase(serverUrl, 'ledger');
-  const ledger = await provision({ ownerUrl: database.ownerUrl, appUrl: database.appUrl, app: database.app });
+  const provisioned = await provision({
+    ownerUrl: database.ownerUrl,
+    appUrl: database.appUrl,
+    app: database.app,
+  });
+  const { ledger } = provisioned;
   const enter = (member: { userId: string }) => signIn(ledger, NORTHWIND.id, member.userId);
   return {
     database,
@@ -24,7 +29,7 @@ export async function fixture(serverUrl: string): Promise<Fixture> {
     controller: await enter(NORTHWIND.controller),
     auditor: await enter(NORTHWIND.auditor),
     close: async () => {
-      await ledger.close();
+      await provisioned.close();
       await database.drop();
     },
   };

@@ -6,10 +6,11 @@ import { sql } from 'kysely';
 import pg from 'pg';
 import { approveEntry, readEntry } from '../entries.ts';
 import type { Ledger } from '../ledger.ts';
+import { NOT_STOPPED, type Outcome, type Scene } from './scene.ts';
 import type { Toured } from './tour.ts';
 
 /** What the attacks work on. */
-export interface Scene {
+export interface Stage {
   readonly ledger: Ledger;
   /** The attacker's own organisation. */
   readonly mine: Toured;
@@ -23,27 +24,7 @@ export interface Scene {
   readonly superuserUrl: string;
 }
 
-/** How an attack ended. */
-export interface Outcome {
-  /** True when it was refused or detected. */
-  readonly stopped: boolean;
-  /** Typed code of the refusal, or what the attacker got. */
-  readonly code: string;
-  /** One line for a person. */
-  readonly answer: string;
-}
-
-/** One attack. */
-export interface Attack {
-  /** What the attacker does. */
-  readonly name: string;
-  /** The code that must come back. */
-  readonly expected: string;
-  /** Does it. */
-  run(scene: Scene): Promise<Outcome>;
-}
-
-const NOT_STOPPED = 'NOT STOPPED';
+type Attack = Scene<Stage>;
 
 /** Runs an attack that must be refused with an error. */
 async function refused(run: () => Promise<unknown>): Promise<Outcome> {

@@ -1,15 +1,19 @@
 /**
  * `pnpm demo`: the ledger on a real PostgreSQL. Two organisations do their books, then the attacks are played against
  * the running app. With `--once` it ends; without, the database stays up for you to attack it yourself.
- * Exits 0 only if every attack was refused or detected with the code it must have.
+ * Exits 0 only if every scene ended with the code it must have.
  */
 import { startPostgres } from '../../../../tools/postgres.ts';
 import { createTestDatabase } from '../../../../tools/test-database.ts';
 import { IRONBRIDGE, NORTHWIND, provision } from '../provision.ts';
-import { attacks, type Scene } from './attacks.ts';
+import { attacks } from './attacks.ts';
+import { customerKey, keyLife } from './key-life.ts';
+import { held, type Scene } from './scene.ts';
 import { closing, done, outcome, say, title } from './terminal.ts';
 import { tour } from './tour.ts';
 
+/** Life of a lease: the stated time within which a disabled key stops the service. The default is 300 s. */
+const LEASE_MS = 1_000;
 const once = process.argv.includes('--once');
 const started = performance.now();
 const seconds = () => `${((performance.now() - started) / 1000).toFixed(1)} s`;
@@ -17,40 +21,41 @@ const seconds = () => `${((performance.now() - started) / 1000).toFixed(1)} s`;
 title('Ringfence ledger');
 const server = await startPostgres();
 const database = await createTestDatabase(server.url, 'ledger');
-const ledger = await provision({ ownerUrl: database.ownerUrl, appUrl: database.appUrl, app: database.app });
+const customer = await customerKey();
+const roles = { ownerUrl: database.ownerUrl, appUrl: database.appUrl, app: database.app };
+const { ledger, operations, close } = await provision(roles, {
+  leaseMs: LEASE_MS,
+  customerKms: [customer.kms],
+});
 let good = true;
 try {
   done(`PostgreSQL is up (${server.kind}), two organisations seeded`, seconds());
   const mine = await tour(ledger, NORTHWIND);
   const theirs = await tour(ledger, IRONBRIDGE);
-  const scene: Scene = {
-    ledger,
-    mine,
-    theirs,
-    appUrl: database.appUrl,
-    ownerUrl: database.ownerUrl,
-    superuserUrl: database.superuserUrl,
-  };
+  const { appUrl, ownerUrl, superuserUrl } = database;
   title('Attacks');
-  for (const attack of attacks) {
-    const { stopped, code, answer } = await attack.run(scene);
-    const held = stopped && code === attack.expected;
-    good &&= held;
-    outcome(held, attack.name, answer, code);
-  }
-  closing(
-    good,
-    good
-      ? `All ${attacks.length} attacks were refused or detected. ${seconds()}`
-      : 'An attack was not stopped.',
-  );
+  await play(attacks, { ledger, mine, theirs, appUrl, ownerUrl, superuserUrl });
+  title('The life of a customer key');
+  await play(keyLife, { ledger, operations, customer, toured: theirs, leaseMs: LEASE_MS, superuserUrl });
+  const all = `All ${attacks.length} attacks were refused or detected, and the key's life went as stated.`;
+  closing(good, good ? `${all} ${seconds()}` : 'Something did not end as it must.');
   if (!once) await tryItYourself();
 } finally {
-  await ledger.close();
+  await close();
+  await customer.close();
   await database.drop();
   await server.stop();
 }
 process.exitCode = good ? 0 : 1;
+
+async function play<S>(scenes: readonly Scene<S>[], stage: S): Promise<void> {
+  for (const scene of scenes) {
+    const ended = await scene.run(stage);
+    const asItMust = held(scene, ended);
+    good &&= asItMust;
+    outcome(asItMust, scene.name, ended.answer, ended.code);
+  }
+}
 
 /** Keeps the database up until Ctrl-C. */
 async function tryItYourself(): Promise<void> {
