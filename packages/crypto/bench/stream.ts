@@ -1,18 +1,13 @@
 /**
- * Streams 1 GiB and compares CPU time with node's own AES-256-GCM stream under one tag, which is the limit: it does the
- * same encryption, but its output cannot be decrypted safely in bounded memory. Each measurement is one child process;
- * subjects alternate round by round; values are medians, ratios are medians of the ratios within a round.
- *
- *     node --conditions=@ringfence/source packages/crypto/bench/stream.ts [--rounds 5] [--json FILE]
+ * Streams 1 GiB through one subject, each run in a child process of its own. The limit is node's own AES-256-GCM stream
+ * under one tag: it does the same encryption, but its output cannot be decrypted safely in bounded memory.
  */
 import { fork } from 'node:child_process';
 import { createCipheriv, createSecretKey, randomBytes } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
 import { Readable, type Transform, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { TransformStream } from 'node:stream/web';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import {
   decryptTransform,
   encryptStream,
@@ -22,25 +17,8 @@ import {
 } from '../src/files/index.ts';
 import { parseOrgId } from '../src/org-id.ts';
 
-/** One subject's figure in one case. */
-export interface StreamBenchRow {
-  /** Always `crypto`. */
-  readonly suite: string;
-  /** Case id. */
-  readonly case: string;
-  /** Who was measured. */
-  readonly subject: string;
-  /** Median. */
-  readonly value: number;
-  /** Unit of the value. */
-  readonly unit: string;
-  /** Ours over the limit, median of the rounds; on our rows only. */
-  readonly ratioToLimit?: number;
-  /** Number of rounds. */
-  readonly rounds: number;
-}
-
-interface Sample {
+/** What one run of a subject took. */
+export interface StreamSample {
   readonly mibPerCpuSecond: number;
   readonly growthMib: number;
 }
@@ -102,7 +80,7 @@ function oneTagWeb(): TransformStream<Uint8Array, Uint8Array> {
   });
 }
 
-async function measure(subject: string): Promise<Sample> {
+async function measure(subject: string): Promise<StreamSample> {
   const run = subjects[subject];
   if (run === undefined) throw new TypeError(`no subject ${subject}`);
   const rss = process.memoryUsage.rss();
@@ -115,84 +93,20 @@ async function measure(subject: string): Promise<Sample> {
   };
 }
 
-function inChild(subject: string): Promise<Sample> {
+/** Streams 1 GiB through a subject in a child process of its own. */
+export function streamInChild(subject: string): Promise<StreamSample> {
   return new Promise((resolve, reject) => {
     const child = fork(fileURLToPath(import.meta.url), ['--measure', subject], {
       execArgv: ['--conditions=@ringfence/source', '--disable-warning=ExperimentalWarning'],
     });
-    child.once('message', (sample) => resolve(sample as Sample));
+    child.once('message', (sample) => resolve(sample as StreamSample));
     child.once('error', reject);
     child.once('exit', (code) => reject(new Error(`measuring ${subject} ended with exit code ${code}`)));
   });
 }
 
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[sorted.length >> 1] ?? Number.NaN;
-}
-
-/** Measures every subject `rounds` times, alternating, and returns its rows. */
-export async function benchStreams(rounds = 5): Promise<StreamBenchRow[]> {
-  const samples = new Map<string, Sample[]>(Object.keys(subjects).map((subject) => [subject, []]));
-  for (let round = 0; round < rounds; round++) {
-    for (const [subject, list] of samples) list.push(await inChild(subject));
-  }
-  const rate = (subject: string): number[] =>
-    (samples.get(subject) ?? []).map((each) => each.mibPerCpuSecond);
-  const growth = (subject: string): number[] => (samples.get(subject) ?? []).map((each) => each.growthMib);
-  const row = (
-    id: string,
-    subject: string,
-    unit: string,
-    values: number[],
-    limit?: number[],
-  ): StreamBenchRow => ({
-    suite: 'crypto',
-    case: id,
-    subject,
-    value: Number(median(values).toFixed(1)),
-    unit,
-    ...(limit && {
-      ratioToLimit: Number(median(values.map((value, at) => value / (limit[at] ?? 0))).toFixed(3)),
-    }),
-    rounds,
-  });
-  const speed = 'MiB/CPU-s';
-  return [
-    row('stream-seal-1g', 'node-gcm', speed, rate('node-gcm')),
-    row('stream-seal-1g', 'ringfence', speed, rate('ringfence'), rate('node-gcm')),
-    row('stream-seal-1g-web', 'node-gcm', speed, rate('node-gcm-web')),
-    row('stream-seal-1g-web', 'ringfence', speed, rate('ringfence-web'), rate('node-gcm-web')),
-    row('stream-roundtrip-1g', 'ringfence', speed, rate('ringfence-roundtrip')),
-    row('stream-growth-1g', 'node-gcm', 'MiB RSS', growth('node-gcm')),
-    row('stream-growth-1g', 'ringfence', 'MiB RSS', growth('ringfence')),
-    row('stream-growth-1g-roundtrip', 'ringfence', 'MiB RSS', growth('ringfence-roundtrip')),
-    row('stream-growth-1g-web', 'ringfence', 'MiB RSS', growth('ringfence-web')),
-  ];
-}
-
-async function main(): Promise<void> {
-  const options = {
-    measure: { type: 'string' },
-    rounds: { type: 'string' },
-    json: { type: 'string' },
-  } as const;
-  const { values } = parseArgs({ options });
-  if (values.measure !== undefined) {
-    const sample = await measure(values.measure);
-    process.send?.(sample);
-    process.disconnect?.();
-    return;
-  }
-  const rows = await benchStreams(Number(values.rounds ?? 5));
-  for (const each of rows) {
-    const ratio = each.ratioToLimit === undefined ? '' : `  ${each.ratioToLimit} of the limit`;
-    process.stdout.write(
-      `${each.case.padEnd(28)}${each.subject.padEnd(12)}${each.value} ${each.unit}${ratio}\n`,
-    );
-  }
-  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(rows, null, 2)}\n`);
-}
-
 // `import.meta.main` is younger than Node 22.
-if (process.argv[1] === fileURLToPath(import.meta.url)) await main();
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  process.send?.(await measure(process.argv[3] ?? ''));
+  process.disconnect?.();
+}

@@ -9,6 +9,7 @@ import { localKms } from '../src/local/index.ts';
 import { memoryKeyStore } from '../src/testing/index.ts';
 import { benchKeys, rawGcm } from './field.ts';
 import { type Contender, peers } from './peers.ts';
+import { type StreamSample, streamInChild } from './stream.ts';
 
 /** CPU time of one slice, ms. */
 const SLICE_MS = 150;
@@ -110,6 +111,24 @@ const bytesAdded: BenchCase = {
   },
 };
 
+/** Streams of 1 GiB: the limit is node's own stream of the same kind. */
+function stream(id: string, unit: string, pick: (sample: StreamSample) => number, suffix = ''): BenchCase {
+  const subject = (name: string, run: string): Subject => ({
+    name,
+    measure: async () => pick(await streamInChild(run + suffix)),
+  });
+  return {
+    id,
+    unit,
+    limit: LIMIT,
+    rounds: 5,
+    prepare: async () => ({
+      subjects: [subject(LIMIT, 'node-gcm'), subject('ringfence', 'ringfence')],
+      close: noClose,
+    }),
+  };
+}
+
 const coldOrg: BenchCase = {
   id: 'cold-org-1000',
   unit: 'KMS calls',
@@ -156,5 +175,8 @@ export const suite: Suite = {
     rowOfTen,
     bytesAdded,
     coldOrg,
+    stream('stream-seal-1g', 'MiB/CPU-s', (sample) => sample.mibPerCpuSecond),
+    stream('stream-seal-1g-web', 'MiB/CPU-s', (sample) => sample.mibPerCpuSecond, '-web'),
+    stream('stream-growth-1g', 'MiB RSS', (sample) => sample.growthMib),
   ],
 };
