@@ -1,7 +1,12 @@
 import { defineConfig } from 'tsup';
 
 const config: ReturnType<typeof defineConfig> = defineConfig({
-  entry: ['src/index.ts'],
+  entry: {
+    index: 'src/index.ts',
+    testing: 'src/testing/index.ts',
+    sql: 'src/sql/index.ts',
+    kysely: 'src/kysely.ts',
+  },
   format: ['esm'],
   target: 'node22',
   dts: true,

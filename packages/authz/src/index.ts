@@ -1,1 +1,108 @@
-export {};
+/** `@ringfence/authz`: a typed policy, decisions with reasons, and their records. */
+export type { Approval, ApprovalInit } from './approval.ts';
+export type {
+  ApprovalNode,
+  AtomNode,
+  CompositeNode,
+  ConditionNode,
+  EqualityNode,
+  FactNode,
+  Literal,
+  MembershipNode,
+  OrderNode,
+  PrincipalReference,
+  ResourceReference,
+  SessionNode,
+  TimeNode,
+} from './condition-node.ts';
+export {
+  acrAtLeast,
+  all,
+  any,
+  approvedBy,
+  atLeast,
+  atMost,
+  authenticatedWithin,
+  type Condition,
+  type Conditions,
+  equals,
+  type LiteralNeed,
+  lessThan,
+  mfa,
+  moreThan,
+  noneOf,
+  notEquals,
+  type Operand,
+  type OperandNeed,
+  oneOf,
+  outsideTimeWindow,
+  principal,
+  resource,
+  sso,
+  type TimeWindow,
+  timeWindow,
+} from './conditions.ts';
+export { assertAllowed } from './decision.ts';
+export type {
+  AllowDecision,
+  ApprovalDecision,
+  ApprovalNeed,
+  Decision,
+  DecisionBase,
+  DecisionJson,
+  DenyDecision,
+  Effect,
+  MissingFact,
+  StepUp,
+  StepUpDecision,
+} from './decision-types.ts';
+export {
+  AuthzApprovalRequiredError,
+  AuthzDeniedError,
+  type AuthzErrorCode,
+  AuthzInvalidPolicyError,
+  AuthzStepUpRequiredError,
+  type PolicyIssue,
+  RingfenceAuthzError,
+} from './errors.ts';
+export { type OrgId, parseOrgId } from './org-id.ts';
+export { definePolicy, type Policy, policyFromJSON } from './policy.ts';
+export type {
+  ActionOf,
+  ActionsOf,
+  AttributeNeeds,
+  AttributeType,
+  AttributeValue,
+  AttributeValues,
+  Checked,
+  CheckedForbids,
+  CheckedGrants,
+  ForbidDefinition,
+  ForbidDocument,
+  GrantDefinition,
+  GrantDocument,
+  MonotoneNeeds,
+  NeedsOf,
+  PolicyDefinition,
+  PolicyDocument,
+  Principal,
+  RequestContext,
+  ResourceDeclaration,
+  ResourceInstance,
+  ResourceNeeds,
+  ResourceOf,
+  Resources,
+  UnlessOf,
+  Unmet,
+  WhenOf,
+} from './policy-types.ts';
+export {
+  type DecisionRecord,
+  decisionInputs,
+  decisionRecord,
+  type Replay,
+  replayDecision,
+} from './record.ts';
+export type { DecisionInputs, PrincipalInputs, ProblemInputs, ResourceInputs } from './record-inputs.ts';
+export type { SessionFacts, SessionFactsInit } from './session-facts.ts';
+export { stepUpChallenge } from './step-up.ts';

@@ -4,7 +4,10 @@
  */
 
 /** A lower-case UUID string that has been parsed by `parseOrgId`. */
-export type OrgId = string & { readonly '~ringfence.org': 'OrgId' };
+export type OrgId = string & {
+  /** Exists in types only. */
+  readonly '~ringfence.org': 'OrgId';
+};
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 

@@ -1,5 +1,4 @@
 /** `@ringfence/crypto/kysely`: encrypted columns and blind indexes for Kysely. */
-/** `@ringfence/crypto/kysely`: encrypted columns and blind indexes for Kysely. */
 export { type SearchableReference, whereBlind } from './blind-search.ts';
 export { type ColumnErrorDetails, EncryptedColumnError } from './column-errors.ts';
 export {
