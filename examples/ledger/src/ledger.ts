@@ -5,14 +5,11 @@
 import { type Audit, createAudit } from '@ringfence/audit';
 import { createKeyring, type Keyring, type KmsProvider } from '@ringfence/crypto';
 import { postgresKeyStore } from '@ringfence/crypto/postgres';
-import { type ContextKey, createTenancy, type OrgDb, type OrgId, type Tenancy } from '@ringfence/tenancy';
+import { type ContextKey, createTenancy, type OrgId, type Tenancy } from '@ringfence/tenancy';
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { events } from './events.ts';
 import type { Database } from './schema.ts';
-
-/** A handle of one organisation on the ledger's tables. */
-export type LedgerDb = OrgDb<Database>;
 
 /** What the ledger needs from its environment. */
 export interface LedgerConfig {

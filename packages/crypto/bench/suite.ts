@@ -9,6 +9,7 @@ import { localKms } from '../src/local/index.ts';
 import { memoryKeyStore } from '../src/testing/index.ts';
 import { benchKeys, rawGcm } from './field.ts';
 import { type Contender, peers } from './peers.ts';
+import { rewrapCases } from './rewrap.ts';
 import { type StreamSample, streamInChild } from './stream.ts';
 
 /** CPU time of one slice, ms. */
@@ -175,6 +176,7 @@ export const suite: Suite = {
     rowOfTen,
     bytesAdded,
     coldOrg,
+    ...rewrapCases,
     stream('stream-seal-1g', 'MiB/CPU-s', (sample) => sample.mibPerCpuSecond),
     stream('stream-seal-1g-web', 'MiB/CPU-s', (sample) => sample.mibPerCpuSecond, '-web'),
     stream('stream-growth-1g', 'MiB RSS', (sample) => sample.growthMib),

@@ -119,7 +119,26 @@ export function orgKeysOf(lease: Lease, parts: SealingParts): OrgKeys {
   return new LeasedOrgKeys(lease, parts);
 }
 
+/**
+ * The lease and parts behind keys that a keyring handed out, for other parts of this package.
+ *
+ * @throws TypeError for anything else.
+ */
+export function leaseBehind(keys: OrgKeys): { readonly lease: Lease; readonly parts: SealingParts } {
+  return behind(keys);
+}
+
+// Set by the class, whose private fields it reads; not a static method, which `keys.constructor` would lead to.
+let behind: typeof leaseBehind;
+
 class LeasedOrgKeys implements OrgKeys {
+  static {
+    behind = (keys) => {
+      if (!(#lease in keys)) throw new TypeError('the keys of an organisation come from keyring.org()');
+      return { lease: keys.#lease, parts: keys.#parts };
+    };
+  }
+
   readonly #lease: Lease;
   readonly #parts: SealingParts;
 
@@ -201,16 +220,6 @@ class LeasedOrgKeys implements OrgKeys {
     const version = this.#lease.versionById(keyId);
     const meter = meterOf(this.#lease, tally, kind);
     return version.withPurposeKey(purpose, (key) => use(key, version.keyId, meter));
-  }
-
-  /**
-   * The lease and parts behind keys that a keyring handed out, for other parts of this package.
-   *
-   * @throws TypeError for anything else.
-   */
-  static behind(keys: OrgKeys): { readonly lease: Lease; readonly parts: SealingParts } {
-    if (!(#lease in keys)) throw new TypeError('the keys of an organisation come from keyring.org()');
-    return { lease: keys.#lease, parts: keys.#parts };
   }
 
   toJSON(): string {

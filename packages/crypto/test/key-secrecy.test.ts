@@ -38,7 +38,7 @@ async function transparent() {
   const dek = seen[0];
   if (dek === undefined) throw new Error('no data key seen');
   const identity = { app: 'test', org: ORG_A, keyId: keyIdBytes(keys.activeKeyId) };
-  const purposes: readonly KeyPurpose[] = ['field', 'file', 'index', 'binding'];
+  const purposes: readonly KeyPurpose[] = ['field', 'file', 'index', 'subject', 'binding'];
   const secrets = [kek, dek, ...purposes.map((purpose) => derivePurposeKey(dek, identity, purpose))];
   return { keyring, keys, kms, clock, secrets, dek, identity };
 }

@@ -29,6 +29,7 @@ export type TenancyErrorCode =
 
 /** Base class of all errors of this package. */
 export class RingfenceTenancyError extends Error {
+  /** Name of the class. */
   override readonly name: string = 'RingfenceTenancyError';
   /** Stable machine-readable code. */
   readonly code: TenancyErrorCode;

@@ -8,7 +8,12 @@ import type { Session } from './org-connection.ts';
 import { namedStatements, type PreparedStatements, unnamedStatements } from './prepared-statements.ts';
 
 /** How statements are prepared on each connection. */
-export type PreparedStatementMode = { readonly limit: number } | 'unnamed';
+export type PreparedStatementMode =
+  | {
+      /** Prepared statements kept per connection; the least recently used is closed. */
+      readonly limit: number;
+    }
+  | 'unnamed';
 
 /** Hands out sessions of a `pg` pool. */
 export class SessionPool {

@@ -1,4 +1,6 @@
 /** `@ringfence/crypto/postgres`: key store and revocation channel on PostgreSQL. */
+
+export { postgresSubjectKeyStore } from '../subjects/postgres-subject-key-store.ts';
 export {
   type CryptoMigrationOptions,
   cryptoKyselyMigrations,
@@ -11,4 +13,4 @@ export {
   type PostgresRevocationsOptions,
   postgresRevocations,
 } from './postgres-revocations.ts';
-export type { CryptoDatabase, DekVersionTable, DekWrapTable } from './schema.ts';
+export type { CryptoDatabase, DekVersionTable, DekWrapTable, SubjectKeyTable } from './schema.ts';

@@ -6,10 +6,11 @@
  */
 import { type Kysely, sql } from 'kysely';
 import type { Migration } from 'kysely/migration';
+import { subjectKeySql } from '../subjects/subject-key-sql.ts';
 
 /** Settings of the migrations: the roles that get privileges. */
 export interface CryptoMigrationOptions {
-  /** Login of the application: reads, inserts versions and wraps, changes states. */
+  /** Login of the application: reads, inserts versions, wraps and subject keys, changes states, erases subjects. */
   readonly appRole: string;
   /** Login of key operations (re-wrap, move, shred): may delete wraps too. None unless given: then only the owner may. */
   readonly operatorRole?: string;
@@ -33,7 +34,12 @@ export interface SqlMigration {
  * ```
  */
 export function cryptoMigrations(options: CryptoMigrationOptions): readonly SqlMigration[] {
-  return [{ name: '0001_crypto_key_store', up: keyStoreSql(options) }];
+  const app = roleName(options.appRole);
+  const operator = options.operatorRole === undefined ? undefined : roleName(options.operatorRole);
+  return [
+    { name: '0001_crypto_key_store', up: keyStoreSql(app, operator) },
+    { name: '0002_crypto_subject_keys', up: subjectKeySql(app, operator) },
+  ];
 }
 
 /**
@@ -54,9 +60,7 @@ export function cryptoKyselyMigrations(options: CryptoMigrationOptions): Record<
   );
 }
 
-function keyStoreSql(options: CryptoMigrationOptions): string {
-  const app = roleName(options.appRole);
-  const operator = options.operatorRole === undefined ? undefined : roleName(options.operatorRole);
+function keyStoreSql(app: string, operator: string | undefined): string {
   return `
 create schema crypto;
 revoke all on schema crypto from public;

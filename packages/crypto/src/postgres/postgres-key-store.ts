@@ -132,7 +132,10 @@ class PostgresKeyStore implements KeyStore {
       .where('org_id', '=', org)
       .where('key_id', '=', toBuffer(keyIdBytes(keyId)))
       .where('state', '=', from)
-      .executeTakeFirstOrThrow();
+      .executeTakeFirstOrThrow()
+      .catch((error: unknown) => {
+        throw isForeignKeyViolation(error) ? stillWrapping(org, keyId) : error;
+      });
     if (numUpdatedRows !== 1n) throw conflict({ org, keyId });
   }
 
@@ -222,6 +225,19 @@ function toBuffer(bytes: Uint8Array): Buffer {
 function isConstraint(error: unknown): boolean {
   const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
   return code === '23505' || code === '23514';
+}
+
+/** The retirement of a version that subject keys are wrapped under, refused by a trigger of the schema. */
+function isForeignKeyViolation(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === '23503';
+}
+
+function stillWrapping(org: OrgId, keyId: string): RingfenceCryptoError {
+  return new RingfenceCryptoError(
+    'crypto.still_referenced',
+    'subject keys are wrapped under the version: re-wrap them, then retire it again',
+    { org, keyId },
+  );
 }
 
 function conflict(record: Pick<DekRecord, 'org' | 'keyId'>): RingfenceCryptoError {

@@ -35,10 +35,30 @@ export interface DekWrapTable {
   created_at: Generated<Date>;
 }
 
+/** Row of `crypto.subject_key`. */
+export interface SubjectKeyTable {
+  /** Owner. */
+  org_id: ColumnType<string, string, never>;
+  /** Data subject. */
+  subject_id: ColumnType<string, string, never>;
+  /** Random id of the subject key, 16 bytes; null when the subject was erased before it had one. */
+  key_id: ColumnType<Uint8Array | null, Uint8Array | undefined, never>;
+  /** Id of the version the key is wrapped under, 16 bytes; null once erased. */
+  dek_key_id: ColumnType<Uint8Array | null, Uint8Array | undefined, Uint8Array | null>;
+  /** The wrapped key; null once erased. */
+  wrapped: ColumnType<Uint8Array | null, Uint8Array | undefined, Uint8Array | null>;
+  /** Time of creation. */
+  created_at: ColumnType<Date, Date, never>;
+  /** Time of the erasure; null while the key lives. */
+  erased_at: ColumnType<Date | null, Date | undefined, Date>;
+}
+
 /** Tables of the key store. A database type of an application can extend it; the key store accepts any. */
 export interface CryptoDatabase {
   /** Data-key versions. */
   'crypto.dek_version': DekVersionTable;
   /** Wraps of data-key versions. */
   'crypto.dek_wrap': DekWrapTable;
+  /** Keys of data subjects. */
+  'crypto.subject_key': SubjectKeyTable;
 }
