@@ -28,9 +28,21 @@ interface Esdk {
   readonly getLocalCryptographicMaterialsCache: (size: number) => unknown;
 }
 
-/** All peers, ready. */
-export async function peers(): Promise<Contender[]> {
-  return [await awsEsdk(), await cloak(), await noble(), await web()];
+const PEERS: Readonly<Record<string, () => Promise<Contender>>> = {
+  'aws-esdk-cached': awsEsdk,
+  cloak,
+  'noble-ciphers': noble,
+  webcrypto: web,
+};
+
+/** Names of all peers. */
+export const peerNames: readonly string[] = Object.keys(PEERS);
+
+/** One peer, ready. */
+export async function peer(name: string): Promise<Contender> {
+  const make = PEERS[name];
+  if (make === undefined) throw new TypeError(`no peer ${name}`);
+  return await make();
 }
 
 async function awsEsdk(): Promise<Contender> {
