@@ -13,10 +13,14 @@ export interface TestDatabase {
   readonly ownerUrl: string;
   /** URL of the app login: no superuser, no BYPASSRLS, member of no owner. */
   readonly appUrl: string;
+  /** URL of the login that only the key store uses. */
+  readonly keysUrl: string;
   /** Name of the owner role. */
   readonly owner: string;
   /** Name of the app role. */
   readonly app: string;
+  /** Name of the key store's role. */
+  readonly keys: string;
   /** Drops the database and its roles. */
   drop(): Promise<void>;
 }
@@ -27,13 +31,16 @@ export async function createTestDatabase(serverUrl: string, label: string): Prom
   const name = `rf_${suffix}`;
   const owner = `owner_${suffix}`;
   const app = `app_${suffix}`;
+  const keys = `keys_${suffix}`;
   const password = randomBytes(16).toString('hex');
   await asSuperuser(serverUrl, async (client) => {
     await client.query(`create role ${owner} login nosuperuser nobypassrls password '${password}'`);
-    await client.query(`create role ${app} login nosuperuser nobypassrls password '${password}'`);
+    for (const role of [app, keys]) {
+      await client.query(`create role ${role} login nosuperuser nobypassrls password '${password}'`);
+    }
     await client.query(`create database ${name} owner ${owner}`);
     await client.query(`revoke all on database ${name} from public`);
-    await client.query(`grant connect on database ${name} to ${app}`);
+    await client.query(`grant connect on database ${name} to ${app}, ${keys}`);
   });
   const urlFor = (role?: string) => {
     const url = new URL(serverUrl);
@@ -48,12 +55,15 @@ export async function createTestDatabase(serverUrl: string, label: string): Prom
     superuserUrl: urlFor(),
     ownerUrl: urlFor(owner),
     appUrl: urlFor(app),
+    keysUrl: urlFor(keys),
     owner,
     app,
+    keys,
     drop: () =>
       asSuperuser(serverUrl, async (client) => {
         await client.query(`drop database if exists ${name} with (force)`);
         await client.query(`drop role if exists ${app}`);
+        await client.query(`drop role if exists ${keys}`);
         await client.query(`drop role if exists ${owner}`);
       }),
   };

@@ -63,8 +63,7 @@ async function throughput(clients: number, request: () => Promise<void>): Promis
 async function prepare(clients: number): Promise<Prepared> {
   const server = await startEmbedded();
   const database = await createTestDatabase(server.url, 'bench');
-  const roles = { ownerUrl: database.ownerUrl, appUrl: database.appUrl, app: database.app };
-  const provisioned = await provision(roles, { poolSize: clients });
+  const provisioned = await provision(database, { poolSize: clients });
   const { ledger } = provisioned;
   const session = await signIn(ledger, NORTHWIND.id, NORTHWIND.bookkeeper.userId);
   const csv = readFileSync(new URL(`../data/${NORTHWIND.statement}`, import.meta.url), 'utf8');

@@ -23,7 +23,7 @@ export function attachmentPath(ledger: Ledger, org: OrgId, id: string): string {
   return join(ledger.attachmentsDir, org, id);
 }
 
-/** Attaches a file to an entry and returns the attachment's id. Nothing stays behind when it fails half way. */
+/** Attaches a file to an entry and returns the attachment's id. Nothing stays behind when it fails half way, but for the file of a COMMIT without an answer. */
 export async function attachFile(
   ledger: Ledger,
   session: Session,
@@ -54,8 +54,9 @@ export async function attachFile(
       return id;
     });
   } catch (error) {
-    await rm(path, { force: true });
     await rm(`${path}.part`, { force: true });
+    // Where the answer to COMMIT was lost, the row may be there: an orphaned file is harmless, a lost one is not.
+    if ((error as { code?: unknown }).code !== 'tenancy.connection_lost') await rm(path, { force: true });
     throw error;
   }
 }

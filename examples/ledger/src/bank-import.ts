@@ -12,6 +12,9 @@ import type { Session } from './session.ts';
 
 const TABLE = 'ledger.bank_line';
 
+/** Lines per statement: PostgreSQL takes 65 535 parameters. */
+const CHUNK = 1_000;
+
 const amount = z
   .string()
   .regex(/^-?\d{1,12}\.\d{2}$/)
@@ -68,6 +71,7 @@ export function parseStatement(csv: string): BankLine[] {
     const { lines } = error as { lines?: number };
     throw malformed(`line ${lines ?? '?'} is no CSV record with the columns of the header`);
   }
+  if (records.length === 0) throw malformed('the statement has no lines');
   return records.map((record, index) => {
     const parsed = line.safeParse(record);
     if (!parsed.success) {
@@ -107,28 +111,30 @@ export async function importStatement(
   return await guarded(ledger, session, async ({ db, authorize, record }) => {
     authorize('bankLine.import', { id: statement });
     const imported = parseStatement(csv).map((parsed) => ({ ...parsed, id: uuidv7() }));
-    await db
-      .insertInto(TABLE)
-      .values(
-        imported.map((row) => ({
-          id: row.id,
-          bank_transaction_id: row.bankTransactionId,
-          booked_on: row.bookedOn,
-          amount_cents: row.amountCents,
-          currency: row.currency,
-          counterparty: row.counterparty,
-          description: row.description,
-          reference: row.reference,
-        })),
-      )
-      .execute()
-      .catch((error: unknown) => {
-        if (!alreadyImported(error)) throw error;
-        throw new StatementError(
-          'ledger.statement_already_imported',
-          'a line of this statement was imported before: nothing of it is imported again',
-        );
-      });
+    for (let from = 0; from < imported.length; from += CHUNK) {
+      await db
+        .insertInto(TABLE)
+        .values(
+          imported.slice(from, from + CHUNK).map((row) => ({
+            id: row.id,
+            bank_transaction_id: row.bankTransactionId,
+            booked_on: row.bookedOn,
+            amount_cents: row.amountCents,
+            currency: row.currency,
+            counterparty: row.counterparty,
+            description: row.description,
+            reference: row.reference,
+          })),
+        )
+        .execute()
+        .catch((error: unknown) => {
+          if (!alreadyImported(error)) throw error;
+          throw new StatementError(
+            'ledger.statement_already_imported',
+            'a line of this statement was imported before: nothing of it is imported again',
+          );
+        });
+    }
     await record('statement.imported', {
       target: statement,
       outcome: 'success',

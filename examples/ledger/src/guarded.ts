@@ -1,7 +1,8 @@
 /**
  * A guarded request: decision → org handle → sealed fields → write and audit event in one transaction.
- * Invariants: no write without a decision that allowed it, no commit without an audit event, and a refusal is recorded
- * although the transaction it stopped leaves nothing.
+ * Invariants: no commit without a decision that allowed something and without an audit event, which commits with it; a
+ * refusal is recorded although the transaction it stopped leaves nothing. That the decision is about what the body does
+ * is the body's business.
  */
 import type { EventInput, EventName, Receipt } from '@ringfence/audit';
 import { AuthzApprovalRequiredError, AuthzDeniedError, AuthzStepUpRequiredError } from '@ringfence/authz';
@@ -70,12 +71,24 @@ export async function guarded<T>(
       if (!decided) throw new UnguardedRequestError('the request made no decision');
       return { value, ...recordedOrThrow(recorded) };
     });
-    await ledger.audit.sealed(receipt, await queued.result);
+    await sealedOrLater(ledger, receipt, queued);
     return value;
   } catch (error) {
-    if (isRefusal(error)) await recordDenial(ledger, session, error);
+    if (isRefusal(error)) await recordDenial(ledger, session, error).catch(reportUnrecorded);
     throw error;
   }
+}
+
+/** The change is committed: whatever sealing says, it is no failure of the request. Left-over events are sealed later. */
+async function sealedOrLater(ledger: Ledger, receipt: Receipt, queued: QueuedStatement): Promise<void> {
+  const appended = await queued.result;
+  await ledger.audit.sealed(receipt, appended).catch((error: unknown) => {
+    console.error(`audit event ${receipt.id} is committed but not sealed yet:`, error);
+  });
+}
+
+function reportUnrecorded(error: unknown): void {
+  console.error('a refusal could not be recorded:', error);
 }
 
 function recordedOrThrow<T>(recorded: T | undefined): T {

@@ -1,6 +1,6 @@
 /**
- * The composition root: one app-role pool, and on it the four packages. Nothing here can reach a row without a handle,
- * a sealed field without the organisation's lease, or a change without its audit event.
+ * The composition root: the four packages on three pools. Rows are reached through handles on the app role; the audit log
+ * is sealed on a pool of the app role without context; data keys lie behind a login of their own.
  */
 import { type Audit, createAudit } from '@ringfence/audit';
 import { createKeyring, type Keyring, type KmsProvider } from '@ringfence/crypto';
@@ -15,6 +15,8 @@ import type { Database } from './schema.ts';
 export interface LedgerConfig {
   /** URL of the app role. */
   readonly appUrl: string;
+  /** URL of the key store's own login; the app role has no right on its tables. */
+  readonly keysUrl: string;
   /** Key that signs the organisation context. */
   readonly contextKey: ContextKey;
   /** Key-management services that wrap the organisations' data keys. */
@@ -57,17 +59,19 @@ export function createLedger(config: LedgerConfig): Ledger {
   types.setTypeParser(pg.types.builtins.DATE, (text) => text); // a booking date has no time zone
   const pool = new pg.Pool({ connectionString: config.appUrl, max: config.poolSize ?? 10, types });
   const background = new pg.Pool({ connectionString: config.appUrl, max: 3 });
+  const keyPool = new pg.Pool({ connectionString: config.keysUrl, max: 3 });
   // A lost connection is replaced on the next use; the statement under way on it reports the loss to its caller.
-  for (const each of [pool, background]) {
+  for (const each of [pool, background, keyPool]) {
     each.on('error', () => {});
     each.on('connect', (client) => client.on('error', () => {}));
   }
   const system = new Kysely<unknown>({ dialect: new PostgresDialect({ pool: background }) });
+  const keyStore = new Kysely<unknown>({ dialect: new PostgresDialect({ pool: keyPool }) });
   const keyring = createKeyring({
     app: 'ledger',
     kms: config.kms,
     lease: leaseLimits(config.leaseMs ?? 300_000),
-    store: postgresKeyStore(system),
+    store: postgresKeyStore(keyStore),
     kekFor: config.kekFor,
   });
   const audit = createAudit({ events, db: system });
@@ -86,7 +90,7 @@ export function createLedger(config: LedgerConfig): Ledger {
     close: async () => {
       clearInterval(leftovers);
       await keyring.close();
-      await Promise.all([pool.end(), system.destroy()]);
+      await Promise.all([pool.end(), system.destroy(), keyStore.destroy()]);
     },
   };
 }

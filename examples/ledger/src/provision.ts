@@ -31,6 +31,10 @@ export interface LedgerRoles {
   readonly appUrl: string;
   /** Name of the app role. */
   readonly app: string;
+  /** URL of the login that only the key store uses: SQL injected into the app cannot reach a key row. */
+  readonly keysUrl: string;
+  /** Name of the key store's role. */
+  readonly keys: string;
 }
 
 /** A member as seeded. */
@@ -106,10 +110,11 @@ export async function provision(roles: LedgerRoles, options: ProvisionOptions = 
     ...(options.customerKms ?? []),
   ];
   const kekFor = () => PLATFORM_KEK;
-  await migrate(owner, roles.app);
+  await migrate(owner, roles);
   await installContextKey(owner, contextKey);
   const ledger = createLedger({
     appUrl: roles.appUrl,
+    keysUrl: roles.keysUrl,
     contextKey,
     kms,
     kekFor,
@@ -129,10 +134,10 @@ export async function provision(roles: LedgerRoles, options: ProvisionOptions = 
   };
 }
 
-async function migrate(owner: Kysely<unknown>, appRole: string): Promise<void> {
+async function migrate(owner: Kysely<unknown>, { app: appRole, keys }: LedgerRoles): Promise<void> {
   for (const { up } of [
     ...tenancyMigrations({ appRole, signedContext: true }),
-    ...cryptoMigrations({ appRole }),
+    ...cryptoMigrations({ appRole: keys }),
     ...auditMigrations({ appRole, context: 'tenancy.context()' }),
     { up: ledgerSchema(appRole) },
   ]) {

@@ -121,7 +121,7 @@ create table ledger.attachment (
 create index entry_bank_reference on ledger.entry (org_id, bank_reference_idx);
 ${sealedColumnChecks(columns).join('\n')}
 ${orgTablePolicy({ table: 'ledger.org', appRole, privileges: ['select', 'insert'] })}
-${orgTablePolicy({ table: 'ledger.member', appRole, privileges: ['select', 'insert', 'update'] })}
+${orgTablePolicy({ table: 'ledger.member', appRole, privileges: ['select', 'insert'] })}
 ${orgTablePolicy({ table: 'ledger.bank_line', appRole, privileges: ['select', 'insert'] })}
 ${orgTablePolicy({ table: 'ledger.entry', appRole, privileges: ['select', 'insert', 'update'] })}
 ${orgTablePolicy({ table: 'ledger.attachment', appRole, privileges: ['select', 'insert'] })}

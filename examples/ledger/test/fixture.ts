@@ -15,11 +15,7 @@ export interface Fixture {
 
 export async function fixture(serverUrl: string): Promise<Fixture> {
   const database = await createTestDatabase(serverUrl, 'ledger');
-  const provisioned = await provision({
-    ownerUrl: database.ownerUrl,
-    appUrl: database.appUrl,
-    app: database.app,
-  });
+  const provisioned = await provision(database);
   const { ledger } = provisioned;
   const enter = (member: { userId: string }) => signIn(ledger, NORTHWIND.id, member.userId);
   return {

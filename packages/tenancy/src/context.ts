@@ -65,6 +65,9 @@ export class ContextSigner {
         throw new TypeError('context key secret: expected 32 to 64 bytes');
       }
     }
+    if (!(Number.isInteger(lifeMs) && lifeMs >= 1_000 && lifeMs <= 3_600_000)) {
+      throw new TypeError('contextLifeMs must be a whole number from 1 000 to 3 600 000');
+    }
     this.#key = key === undefined ? undefined : createSecretKey(key.secret);
     this.#keyId = key?.id ?? '-';
     this.#lifeMs = lifeMs;

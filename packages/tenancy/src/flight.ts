@@ -5,14 +5,14 @@
  * (protocol documentation, "Pipelining"). So a context statement that fails keeps the statement behind it from running,
  * and both cost one round trip. Implements the `Submittable` port of the `pg` driver.
  */
-import pg, { type ClientBase, type Connection, type Submittable } from 'pg';
+import type { ClientBase, Connection, Submittable } from 'pg';
 import type { PreparedStatements, PreparePlan } from './prepared-statements.ts';
 
 /** One statement of a flight. */
 export interface Statement {
   /** SQL with `$1` parameters. */
   readonly sql: string;
-  /** Parameter values, mapped as the `pg` driver maps them. */
+  /** Parameter values as the `pg` driver writes them: text, bytes or null. */
   readonly parameters: readonly unknown[];
   /** False for statements that are not worth a name (BEGIN, COMMIT, SAVEPOINT …). */
   readonly prepare: boolean;
@@ -51,9 +51,6 @@ interface Field {
 
 type Parser = (value: string) => unknown;
 
-/** The driver's own mapping of JavaScript values, so that a guarded statement sends what a plain one would. */
-const { prepareValue } = (pg as unknown as { utils: { prepareValue(value: unknown): unknown } }).utils;
-
 /** Sends the statements in one flight and resolves with one result each, or rejects with the first error. */
 export function fly(
   client: ClientBase,
@@ -63,6 +60,13 @@ export function fly(
   return new Promise((resolve, reject) => {
     client.query(new Flight(client, prepared, statements, resolve, reject));
   });
+}
+
+/** A type parser of the driver threw; the connection is well. */
+export class RowParserError extends Error {
+  constructor(cause: unknown) {
+    super('a type parser failed on a value of the result', { cause });
+  }
 }
 
 class Flight implements Submittable {
@@ -96,17 +100,9 @@ class Flight implements Submittable {
 
   submit(connection: Connection): Error | null {
     const wire = connection as unknown as Wire;
-    // Values are mapped before the first byte is written: a value that cannot be mapped must not leave half a flight.
-    let values: readonly (readonly unknown[])[];
-    try {
-      values = this.#statements.map((statement) => statement.parameters.map((value) => prepareValue(value)));
-    } catch (error) {
-      return error instanceof Error ? error : new Error('a parameter cannot be sent to PostgreSQL');
-    }
     wire.stream.cork();
     try {
-      for (const [index, statement] of this.#statements.entries())
-        this.#write(wire, statement, values[index] ?? []);
+      for (const statement of this.#statements) this.#write(wire, statement);
       wire.sync();
     } finally {
       wire.stream.uncork();
@@ -114,13 +110,13 @@ class Flight implements Submittable {
     return null;
   }
 
-  #write(wire: Wire, statement: Statement, values: readonly unknown[]): void {
+  #write(wire: Wire, statement: Statement): void {
     const plan = statement.prepare ? this.#prepared.plan(statement.sql) : undefined;
     const name = plan?.name ?? '';
     if (plan !== undefined) this.#plans.push([statement.sql, plan]);
     for (const stale of plan?.close ?? []) wire.close({ type: 'S', name: stale });
     if (plan === undefined || plan.parse) wire.parse({ name, text: statement.sql });
-    wire.bind({ statement: name, values, valueMapper: (value) => value });
+    wire.bind({ statement: name, values: statement.parameters, valueMapper: (value) => value });
     wire.describe({ type: 'P' });
     wire.execute({});
   }
@@ -142,7 +138,7 @@ class Flight implements Submittable {
       }
       this.#current.rows.push(row);
     } catch (error) {
-      this.#error = error instanceof Error ? error : new Error('a type parser failed');
+      this.#error = new RowParserError(error);
     }
   }
 

@@ -94,13 +94,28 @@ create function tenancy.assert_app_role() returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
   if exists (
-    select from pg_roles where rolname in (current_user, session_user) and (rolsuper or rolbypassrls)
+    select from pg_roles r
+     where (r.rolsuper or r.rolbypassrls or r.rolreplication
+            or r.rolname in ('pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program'))
+       and (pg_has_role(session_user, r.oid, 'MEMBER') or pg_has_role(current_user, r.oid, 'MEMBER'))
   ) or exists (
     select from pg_class where relrowsecurity
       and (pg_has_role(current_user, relowner, 'MEMBER') or pg_has_role(session_user, relowner, 'MEMBER'))
   ) then
     raise exception 'connection role may bypass row-level security'
       using errcode = '42501', constraint = 'tenancy.unsafe_role', schema = 'tenancy';
+  end if;
+end $$;
+
+-- Called in front of the first statement of every checkout: refuses what SQL of a former borrower may have planted. A
+-- statement prepared by SQL can stand under the name of one of the driver's, and would run with the next one's context.
+create function tenancy.assert_session() returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  if current_user <> session_user or pg_my_temp_schema() <> 0
+     or exists (select from pg_prepared_statement() p where p.from_sql) then
+    raise exception 'the session carries what a former borrower left'
+      using errcode = '42501', constraint = 'tenancy.unclean_session', schema = 'tenancy';
   end if;
 end $$;`;
 

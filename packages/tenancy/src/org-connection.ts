@@ -1,81 +1,93 @@
 /**
  * One checked-out connection on behalf of one organisation. Decides what travels in which flight:
  *
- *   statement outside a transaction   [context, statement]                  one round trip, one implicit transaction
- *   first statement of a transaction  [BEGIN, context, statement]           BEGIN never travels alone
- *   later statement                   [statement]
+ *   first flight of a checkout        [BEGIN?, session reset, session check, role check?, context, statement]
+ *   later statement of a transaction  [statement]
  *   COMMIT                            [statements queued for commit, COMMIT]
  *
- * Invariants: no statement leaves without the context in force; the context the server echoes is the one that was sent;
- * a connection in an unknown state is destroyed, never returned to the pool.
+ * Invariants: no statement leaves without the context in force; nothing the former borrower left in the session reaches
+ * this one; the context the server echoes is the one that was sent; a connection in an unknown state is destroyed, never
+ * returned to the pool; an object whose connection was given back does nothing any more.
  */
 import type { CompiledQuery, DatabaseConnection, QueryResult } from 'kysely';
-import type { PoolClient } from 'pg';
 import type { ContextMint } from './context.ts';
-import { fromDatabaseError, RingfenceTenancyError } from './errors.ts';
+import { fromDatabaseError, isUncleanSession, RingfenceTenancyError } from './errors.ts';
 import { fly, type Statement, type StatementResult } from './flight.ts';
-import type { PreparedStatements } from './prepared-statements.ts';
+import type { Session } from './session-pool.ts';
+import { plain, statementOf, toQueryResult } from './statement.ts';
 
-/** What is known of one physical connection, across checkouts. */
-export interface Session {
-  /** The driver's client. */
-  readonly client: PoolClient;
-  /** Its prepared statements. */
-  readonly prepared: PreparedStatements;
-  /** True once `tenancy.assert_app_role()` has passed on it. */
-  checked: boolean;
-  /** True once the connection has failed. */
-  lost: boolean;
-}
-
-type TransactionState = 'none' | 'pending' | 'open';
+type State = 'none' | 'transaction' | 'ending' | 'released';
 
 /** A statement queued for the flight of COMMIT. */
 interface AtCommit {
-  readonly query: CompiledQuery;
+  readonly statement: Statement;
   readonly resolve: (result: QueryResult<unknown>) => void;
   readonly reject: (error: unknown) => void;
 }
 
+/**
+ * What a former borrower may have left: settings, open cursors, channels. Statements that were prepared by SQL, temporary
+ * objects and a changed role cannot be taken back safely: the check refuses them, and the connection is replaced.
+ * None of these statements is named: a name could have been given another text.
+ */
+const RESET: readonly Statement[] = [
+  plain('reset all'),
+  plain('close all'),
+  plain('unlisten *'),
+  plain('select tenancy.assert_session()'),
+];
+const ASSERT_APP_ROLE = plain('select tenancy.assert_app_role()');
 const SET_CONTEXT = `select pg_catalog.set_config('ringfence.context', $1, true) as context`;
-const ASSERT_APP_ROLE = 'select tenancy.assert_app_role()';
+
+/** Unclean connections in a row before giving up: one whole pool of them is an attack in progress. */
+const MAX_REPLACED = 20;
 
 /** A connection that carries the context of one organisation. */
 export class OrgConnection implements DatabaseConnection {
-  readonly #session: Session;
+  #session: Session;
+  readonly #take: () => Promise<Session>;
   readonly #mint: ContextMint;
   readonly #now: () => number;
-  #state: TransactionState = 'none';
+  #state: State = 'none';
   #begin = 'begin';
+  /** True once this checkout's first flight has passed: the session is reset and checked. */
+  #clean = false;
+  /** True once BEGIN may have taken effect. */
+  #begun = false;
   #renewAtMs = 0;
   #atCommit: AtCommit[] = [];
+  readonly #savepoints = new Map<string, number>();
+  #streams = 0;
   #broken = false;
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(session: Session, mint: ContextMint, now: () => number) {
+  constructor(session: Session, take: () => Promise<Session>, mint: ContextMint, now: () => number) {
     this.#session = session;
+    this.#take = take;
     this.#mint = mint;
     this.#now = now;
   }
 
   /** Runs one statement under the organisation's context. */
   async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
-    const [result] = await this.#inTurn(() => this.#guarded([statementOf(query)]));
+    const [result] = await this.#run([statementOf(query)]);
     return toQueryResult<R>(result);
   }
 
   /** Runs several statements in one flight: atomically, and in one round trip when outside a transaction. */
   async executeBatch(queries: readonly CompiledQuery[]): Promise<QueryResult<unknown>[]> {
     if (queries.length === 0) return [];
-    const results = await this.#inTurn(() => this.#guarded(queries.map(statementOf)));
+    const results = await this.#run(queries.map(statementOf));
     return results.map((result) => toQueryResult(result));
   }
 
   /** Queues a statement for the flight of COMMIT. Resolves after COMMIT; rejects when the transaction does not commit. */
   queueAtCommit(query: CompiledQuery): Promise<QueryResult<unknown>> {
+    this.#refuseUnlessUsable();
     if (this.#state === 'none') throw new TypeError('atCommit needs an open transaction');
+    const statement = statementOf(query);
     const queued = new Promise<QueryResult<unknown>>((resolve, reject) => {
-      this.#atCommit.push({ query, resolve, reject });
+      this.#atCommit.push({ statement, resolve, reject });
     });
     queued.catch(() => {}); // the transaction itself reports the failure; the receipt may be dropped
     return queued;
@@ -83,31 +95,34 @@ export class OrgConnection implements DatabaseConnection {
 
   /** Streams a SELECT through a cursor; opens a transaction of its own when none is open. */
   async *streamQuery<R>(query: CompiledQuery, chunkSize: number): AsyncIterableIterator<QueryResult<R>> {
+    this.#refuseUnlessUsable();
     const own = this.#state === 'none';
     if (own) this.begin('begin');
+    const cursor = `ringfence_stream_${++this.#streams}`;
     let done = false;
     try {
-      const declare = {
-        ...statementOf(query),
-        sql: `declare ringfence_stream no scroll cursor for ${query.sql}`,
-      };
-      await this.#inTurn(() => this.#guarded([{ ...declare, prepare: false }]));
-      const fetch = plain(`fetch ${Math.max(1, Math.trunc(chunkSize))} from ringfence_stream`);
+      const statement = statementOf(query);
+      const declare = `declare ${cursor} no scroll cursor for ${statement.sql}`;
+      await this.#run([{ ...statement, sql: declare, prepare: false }]);
+      const fetch = plain(`fetch ${Math.max(1, Math.trunc(chunkSize))} from ${cursor}`);
       for (;;) {
-        const [chunk] = await this.#inTurn(() => this.#guarded([fetch]));
+        const [chunk] = await this.#run([fetch]);
         if (chunk === undefined || chunk.rows.length === 0) break;
         yield { rows: chunk.rows as R[] };
       }
-      await this.#inTurn(() => this.#guarded([plain('close ringfence_stream')]));
       done = true;
     } finally {
       if (own) await (done ? this.commit() : this.rollback());
+      else if (this.#state === 'transaction' && !this.#broken)
+        await this.#run([plain(`close ${cursor}`)]).catch(() => {});
     }
   }
 
   /** Marks the beginning of a transaction; `sql` travels with the first statement. */
   begin(sql: string): void {
-    this.#state = 'pending';
+    this.#refuseUnlessUsable();
+    this.#state = 'transaction';
+    this.#begun = false;
     this.#begin = sql;
   }
 
@@ -115,14 +130,15 @@ export class OrgConnection implements DatabaseConnection {
   async commit(): Promise<void> {
     const queued = this.#atCommit;
     this.#atCommit = [];
-    if (this.#state === 'pending' && queued.length === 0) {
-      this.#state = 'none';
-      return;
-    }
+    this.#state = 'ending';
     try {
-      const results = await this.#inTurn(() =>
-        this.#guarded([...queued.map(({ query }) => statementOf(query)), plain('commit')]),
-      );
+      await this.#turn; // statements issued and not awaited go before COMMIT
+      if (!this.#begun && queued.length === 0) {
+        this.#state = 'none';
+        return;
+      }
+      const statements = [...queued.map(({ statement }) => statement), plain('commit')];
+      const results = await this.#inTurn(() => this.#guarded(statements));
       // PostgreSQL answers COMMIT with the tag ROLLBACK when an earlier statement had failed.
       if (results.at(-1)?.command !== 'COMMIT') {
         throw new RingfenceTenancyError(
@@ -142,29 +158,66 @@ export class OrgConnection implements DatabaseConnection {
   async rollback(): Promise<void> {
     const queued = this.#atCommit;
     this.#atCommit = [];
+    this.#state = 'ending';
     const aborted = new RingfenceTenancyError(
       'tenancy.transaction_aborted',
       'the transaction was rolled back',
     );
     for (const { reject } of queued) reject(aborted);
-    if (this.#state === 'open' && !this.#broken) {
-      await this.#inTurn(() => this.#fly([plain('rollback')])).catch(() => {
-        this.#broken = true;
-      });
-    }
-    this.#state = 'none';
+    await this.#inTurn(async () => {
+      if (this.#begun && !this.#broken) await this.#fly([plain('rollback')]);
+    }).catch(() => {
+      this.#broken = true;
+    });
+    this.#clean = false; // the reset was part of what has been undone
+    if (!this.#broken) this.#state = 'none';
   }
 
-  /** Runs a transaction-control statement (SAVEPOINT …) inside the open transaction. */
-  async control(sql: string): Promise<void> {
-    await this.#inTurn(() => this.#guarded([plain(sql)]));
+  /** Sets a savepoint, and remembers what is queued for COMMIT up to it. */
+  async savepoint(name: string): Promise<void> {
+    this.#savepoints.set(name, this.#atCommit.length);
+    await this.#run([plain(`savepoint ${quoted(name)}`)]);
+  }
+
+  /** Undoes what came after a savepoint: statements, statements queued for COMMIT, and a context renewed since. */
+  async rollbackToSavepoint(name: string): Promise<void> {
+    const undone = this.#atCommit.splice(this.#savepoints.get(name) ?? 0);
+    const aborted = new RingfenceTenancyError(
+      'tenancy.transaction_aborted',
+      'rolled back to a savepoint before it',
+    );
+    for (const { reject } of undone) reject(aborted);
+    await this.#run([plain(`rollback to ${quoted(name)}`)]);
+    this.#renewAtMs = 0;
+  }
+
+  /** Forgets a savepoint. */
+  async releaseSavepoint(name: string): Promise<void> {
+    await this.#run([plain(`release ${quoted(name)}`)]);
   }
 
   /** Gives the connection back, or destroys it when its state is not known to be clean. */
   release(): void {
-    const clean =
-      !this.#broken && this.#state === 'none' && this.#session.client.getTransactionStatus() === 'I';
-    this.#session.client.release(!clean);
+    if (this.#state === 'released') return;
+    const { client, lost } = this.#session;
+    const clean = !this.#broken && !lost && this.#state === 'none' && client.getTransactionStatus() === 'I';
+    this.#state = 'released';
+    client.release(!clean);
+  }
+
+  async #run(statements: readonly Statement[]): Promise<StatementResult[]> {
+    this.#refuseUnlessUsable();
+    return await this.#inTurn(() => {
+      if (this.#state === 'released') throw goneBack();
+      return this.#guarded(statements);
+    });
+  }
+
+  #refuseUnlessUsable(): void {
+    if (this.#state === 'released') throw goneBack();
+    if (this.#state === 'ending') {
+      throw new TypeError('the transaction is ending: await every statement before its callback returns');
+    }
   }
 
   /** One flight at a time, in call order: BEGIN travels with the statement that was issued first. */
@@ -174,30 +227,53 @@ export class OrgConnection implements DatabaseConnection {
     return result;
   }
 
-  /** Puts BEGIN, the role check and the context in front where they are due, and checks the echo. */
+  /** Puts BEGIN, session reset, role check and context in front where they are due, and checks the echo. */
   async #guarded(statements: readonly Statement[]): Promise<StatementResult[]> {
-    if (this.#broken) {
-      throw new RingfenceTenancyError(
-        'tenancy.connection_lost',
-        'the connection was lost earlier in this transaction',
-      );
+    const inTransaction = this.#state !== 'none';
+    const opening = inTransaction && !this.#begun;
+    for (let replaced = 0; ; replaced++) {
+      if (this.#broken) {
+        throw new RingfenceTenancyError(
+          'tenancy.connection_lost',
+          'the connection was lost earlier in this transaction',
+        );
+      }
+      const before: Statement[] = [];
+      const nowMs = this.#now();
+      if (opening) before.push(plain(this.#begin));
+      if (!this.#clean) before.push(...RESET);
+      if (!this.#session.checked) before.push(ASSERT_APP_ROLE);
+      const contextDue = !this.#clean || !inTransaction || opening || nowMs >= this.#renewAtMs;
+      const context = this.#mint.at(nowMs);
+      if (contextDue) before.push({ sql: SET_CONTEXT, parameters: [context.value], prepare: false });
+      try {
+        const results = await this.#fly([...before, ...statements]);
+        this.#session.checked = true;
+        if (contextDue) this.#checkEcho(results[before.length - 1], context.value);
+        this.#renewAtMs = context.renewAtMs;
+        this.#clean = true;
+        this.#begun = inTransaction;
+        return before.length === 0 ? results : results.slice(before.length);
+      } catch (error) {
+        // Nothing of the flight took effect: the check came before the statement. A fresh connection takes its place.
+        if (
+          !this.#clean &&
+          (opening || !inTransaction) &&
+          replaced < MAX_REPLACED &&
+          isUncleanSession(error)
+        ) {
+          this.#session.client.release(true);
+          this.#session = await this.#take();
+          continue;
+        }
+        // BEGIN may have taken effect although the statement behind it failed.
+        if (opening) {
+          this.#begun = true;
+          this.#clean = true;
+        }
+        throw fromDatabaseError(error);
+      }
     }
-    const before: Statement[] = [];
-    const nowMs = this.#now();
-    const opening = this.#state === 'pending';
-    if (opening) before.push(plain(this.#begin));
-    if (!this.#session.checked) before.push({ sql: ASSERT_APP_ROLE, parameters: [], prepare: false });
-    const contextDue = this.#state !== 'open' || nowMs >= this.#renewAtMs;
-    const context = this.#mint.at(nowMs);
-    if (contextDue) before.push({ sql: SET_CONTEXT, parameters: [context.value], prepare: true });
-    if (opening) this.#state = 'open';
-    const results = await this.#fly([...before, ...statements]);
-    this.#session.checked = true;
-    if (contextDue) {
-      this.#checkEcho(results[before.length - 1], context.value);
-      this.#renewAtMs = context.renewAtMs;
-    }
-    return before.length === 0 ? results : results.slice(before.length);
   }
 
   #checkEcho(echo: StatementResult | undefined, sent: string): void {
@@ -215,28 +291,20 @@ export class OrgConnection implements DatabaseConnection {
       return await fly(client, prepared, statements);
     } catch (error) {
       const mapped = fromDatabaseError(error);
-      if (mapped instanceof RingfenceTenancyError && endsConnection(mapped)) this.#broken = true;
-      throw mapped;
+      if (mapped instanceof RingfenceTenancyError && ENDS_CONNECTION.has(mapped.code)) this.#broken = true;
+      throw isUncleanSession(error) ? error : mapped;
     }
   }
 }
 
-function endsConnection(error: RingfenceTenancyError): boolean {
-  return error.code === 'tenancy.connection_lost' || error.code === 'tenancy.unsafe_role';
+const ENDS_CONNECTION: ReadonlySet<string> = new Set(['tenancy.connection_lost', 'tenancy.unsafe_role']);
+
+function goneBack(): TypeError {
+  return new TypeError(
+    'this connection was given back: a statement or stream outlived the callback it belongs to',
+  );
 }
 
-function statementOf(query: CompiledQuery): Statement {
-  return { sql: query.sql, parameters: query.parameters, prepare: true };
-}
-
-function plain(sql: string): Statement {
-  return { sql, parameters: [], prepare: false };
-}
-
-const COUNTED = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE']);
-
-function toQueryResult<R>(result: StatementResult | undefined): QueryResult<R> {
-  const rows = (result?.rows ?? []) as R[];
-  if (result?.rowCount === undefined || !COUNTED.has(result.command)) return { rows };
-  return { rows, numAffectedRows: BigInt(result.rowCount) };
+function quoted(identifier: string): string {
+  return `"${identifier.replaceAll('"', '""')}"`;
 }

@@ -68,7 +68,8 @@ class OrgDriver implements Driver {
 
   async acquireConnection(): Promise<DatabaseConnection> {
     try {
-      return new OrgConnection(await this.#sessions.take(), this.#mint, this.#now);
+      const take = () => this.#sessions.take();
+      return new OrgConnection(await take(), take, this.#mint, this.#now);
     } catch (error) {
       throw fromDatabaseError(error);
     }
@@ -89,15 +90,15 @@ class OrgDriver implements Driver {
   }
 
   async savepoint(connection: DatabaseConnection, name: string): Promise<void> {
-    await ours(connection).control(`savepoint ${quoted(name)}`);
+    await ours(connection).savepoint(name);
   }
 
   async rollbackToSavepoint(connection: DatabaseConnection, name: string): Promise<void> {
-    await ours(connection).control(`rollback to ${quoted(name)}`);
+    await ours(connection).rollbackToSavepoint(name);
   }
 
   async releaseSavepoint(connection: DatabaseConnection, name: string): Promise<void> {
-    await ours(connection).control(`release ${quoted(name)}`);
+    await ours(connection).releaseSavepoint(name);
   }
 
   async releaseConnection(connection: DatabaseConnection): Promise<void> {
@@ -112,8 +113,4 @@ class OrgDriver implements Driver {
 export function ours(connection: DatabaseConnection): OrgConnection {
   if (connection instanceof OrgConnection) return connection;
   throw new TypeError('not a connection of tenancy.forOrg(orgId)');
-}
-
-function quoted(identifier: string): string {
-  return `"${identifier.replaceAll('"', '""')}"`;
 }

@@ -17,14 +17,16 @@ export interface PreparePlan {
 export interface PreparedStatements {
   /** Decides how `sql` is sent now, and records it as prepared. */
   plan(sql: string): PreparePlan | undefined;
-  /** Records that the flight which carried this plan failed, so that what it parsed or closed is in doubt. */
+  /** Records that the flight which carried this plan failed: what it parsed, closed or relied on is in doubt. */
   failed(sql: string, plan: PreparePlan): void;
 }
 
 /** Prepared statements by name, at most `limit` of them. Two users of one connection need two prefixes. */
 export function namedStatements(prefix: string, limit: number): PreparedStatements {
+  if (!(Number.isInteger(limit) && limit >= 1))
+    throw new TypeError('preparedStatements.limit must be 1 or more');
   const names = new Map<string, string>();
-  /** Statements whose Parse may not have taken effect. */
+  /** Statements whose name may not stand for them: parsed in a flight that failed, deallocated, or outdated by DDL. */
   const doubtful = new Set<string>();
   /** Names whose Close may not have taken effect: closed again, which is no error for a name that does not exist. */
   const unclosed = new Set<string>();
@@ -55,7 +57,7 @@ export function namedStatements(prefix: string, limit: number): PreparedStatemen
       return { name, parse: true, close };
     },
     failed: (sql, plan) => {
-      if (plan.parse && names.get(sql) === plan.name) doubtful.add(sql);
+      if (names.get(sql) === plan.name) doubtful.add(sql);
       for (const name of plan.close) if (name !== plan.name) unclosed.add(name);
     },
   };

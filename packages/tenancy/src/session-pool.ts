@@ -4,8 +4,19 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Pool, PoolClient } from 'pg';
-import type { Session } from './org-connection.ts';
 import { namedStatements, type PreparedStatements, unnamedStatements } from './prepared-statements.ts';
+
+/** What is known of one physical connection, across checkouts. */
+export interface Session {
+  /** The driver's client. */
+  readonly client: PoolClient;
+  /** Its prepared statements. */
+  readonly prepared: PreparedStatements;
+  /** True once `tenancy.assert_app_role()` has passed on it. */
+  checked: boolean;
+  /** True once the connection has failed. */
+  lost: boolean;
+}
 
 /** How statements are prepared on each connection. */
 export type PreparedStatementMode =
@@ -25,6 +36,7 @@ export class SessionPool {
   constructor(pool: Pool, mode: PreparedStatementMode) {
     this.#pool = pool;
     this.#mode = mode;
+    this.#statements(); // refuses a bad limit now, not at the first statement
   }
 
   /** Takes a connection; the caller releases it through its client. */

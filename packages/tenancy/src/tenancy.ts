@@ -102,7 +102,10 @@ export interface QueuedStatement {
  * const appended = await queued.result;
  * ```
  */
-export function atCommit<DB>(trx: OrgTransaction<DB>, query: CompiledQuery): Promise<QueuedStatement> {
+export function atCommit(
+  trx: Pick<OrgTransaction<unknown>, 'getExecutor'>,
+  query: CompiledQuery,
+): Promise<QueuedStatement> {
   return trx.getExecutor().provideConnection(async (connection) => {
     const result = ours(connection).queueAtCommit(query);
     return { result };

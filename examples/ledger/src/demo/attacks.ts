@@ -83,6 +83,18 @@ const injection: Attack = {
     }),
 };
 
+const keyRows: Attack = {
+  name: 'SQL injection that shreds the keys of the other organisation',
+  expected: '42501',
+  run: ({ ledger, mine, theirs }) =>
+    refused(async () => {
+      const handle = ledger.tenancy.forOrg(mine.org.id, { actor: mine.bookkeeper.actor });
+      await sql
+        .raw(`update crypto.dek_version set state = 'shredded' where org_id = '${theirs.org.id}'`)
+        .execute(handle);
+    }),
+};
+
 const movedCiphertext: Attack = {
   name: 'A database superuser copies a sealed memo into another row of the same organisation',
   expected: 'crypto.decrypt_failed',
@@ -153,6 +165,7 @@ export const attacks: readonly Attack[] = [
   foreignEntry,
   withoutContext,
   injection,
+  keyRows,
   movedCiphertext,
   withoutPermission,
   triggers,

@@ -22,8 +22,7 @@ title('Ringfence ledger');
 const server = await startPostgres();
 const database = await createTestDatabase(server.url, 'ledger');
 const customer = await customerKey();
-const roles = { ownerUrl: database.ownerUrl, appUrl: database.appUrl, app: database.app };
-const { ledger, operations, close } = await provision(roles, {
+const { ledger, operations, close } = await provision(database, {
   leaseMs: LEASE_MS,
   customerKms: [customer.kms],
 });

@@ -1,0 +1,203 @@
+import { type CompiledQuery, sql } from 'kysely';
+import pg from 'pg';
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
+import { atCommit, createTenancy, type OrgDb } from '../src/index.ts';
+import { ALICE, codeOf, type Fixture, fixture, ORG_A, ORG_B, type Tables } from './fixture.ts';
+
+/** One physical connection, so that whoever comes next borrows what the attacker had. */
+let f: Fixture;
+let a: OrgDb<Tables>;
+let b: OrgDb<Tables>;
+beforeAll(async () => {
+  f = await fixture(inject('databaseUrl'), { poolSize: 1 });
+});
+afterAll(() => f.close());
+beforeEach(() => {
+  a = f.tenancy.forOrg(ORG_A, ALICE);
+  b = f.tenancy.forOrg(ORG_B, { actor: 'user:bob' });
+});
+
+const notesOf = (db: OrgDb<Tables>) =>
+  db.selectFrom('app.note').select(['org_id', 'id']).orderBy('id').execute();
+const OWN_B = [{ org_id: ORG_B, id: 'n1' }];
+
+describe('what a former borrower left', () => {
+  test('a prepared statement replaced under its name does not run with the next context', async () => {
+    await notesOf(b); // prepared by the driver
+    await sql`
+      do $$ declare victim record; begin
+        for victim in select name, statement from pg_prepared_statements where not from_sql loop
+          execute format('deallocate %I', victim.name);
+          execute format('prepare %I as select set_config(''x.loot'', current_setting(''ringfence.context''), false) as org_id', victim.name);
+        end loop;
+      end $$`.execute(a);
+    expect(await notesOf(b)).toEqual(OWN_B);
+    const loot = await sql<{ loot: string | null }>`select current_setting('x.loot', true) as loot`.execute(
+      a,
+    );
+    expect(loot.rows[0]?.loot ?? '').not.toContain(ORG_B);
+  });
+
+  test('statements deallocated behind the driver are prepared again', async () => {
+    await notesOf(b);
+    await sql`deallocate all`.execute(a);
+    expect(await codeOf(notesOf(b)).catch(() => 'none')).toMatch(/none|26000/);
+    expect(await notesOf(b)).toEqual(OWN_B);
+  });
+
+  test('statements outlive a migration that changes their result', async () => {
+    await a.selectFrom('app.tag').selectAll().execute();
+    await sql`alter table app.tag add column colour text`.execute(f.owner);
+    await a
+      .selectFrom('app.tag')
+      .selectAll()
+      .execute()
+      .catch(() => {}); // may say: cached plan must not change result type
+    expect(await a.selectFrom('app.tag').selectAll().execute()).toEqual([]);
+  });
+
+  test.each([
+    ['string syntax', `select set_config('standard_conforming_strings', 'off', false)`],
+    ['a time limit', `select set_config('statement_timeout', '1', false)`],
+    ['a search path', `select set_config('search_path', 'evil', false)`],
+    ['row security', `select set_config('row_security', 'off', false)`],
+    [
+      'its own context',
+      `select set_config('ringfence.context', current_setting('ringfence.context'), false)`,
+    ],
+  ])('%s is reset before the next statement', async (_, injected) => {
+    await sql.raw(injected).execute(a);
+    expect(await notesOf(b)).toEqual(OWN_B);
+    const { rows } = await sql<{ strings: string; path: string }>`
+      select current_setting('standard_conforming_strings') as strings, current_setting('search_path') as path`.execute(
+      b,
+    );
+    expect(rows).toEqual([{ strings: 'on', path: '"$user", public' }]);
+  });
+
+  test('a temporary table is not there for the next one', async () => {
+    const superuser = new pg.Client({ connectionString: f.database.superuserUrl });
+    await superuser.connect();
+    await superuser.query(
+      `grant temporary on database ${new URL(f.database.appUrl).pathname.slice(1)} to ${f.database.app}`,
+    );
+    await superuser.end();
+    await sql`create temp table work as select * from app.note`.execute(a);
+    expect(await codeOf(sql`select * from work`.execute(b))).toBe('42P01');
+  });
+
+  test('a failed transaction opened by raw SQL does not fail the next statement', async () => {
+    const raw = (text: string) => ({ compile: () => sql.raw(text).compile(a) });
+    await a.batch([raw('begin'), raw('select 1/0')]).catch(() => {});
+    expect(await notesOf(b)).toEqual(OWN_B);
+  });
+
+  test('COPY neither works nor hangs the connection', async () => {
+    expect(await codeOf(sql`copy app.note from stdin`.execute(a))).toMatch(/^(57014|0A000|42501)$/);
+    expect(await notesOf(b)).toEqual(OWN_B);
+  });
+});
+
+describe('an object that outlived its connection', () => {
+  test('cannot run a statement on the next borrower', async () => {
+    let late: OrgDb<Tables> | undefined;
+    await a.connection().execute(async (db) => {
+      late = db as OrgDb<Tables>;
+      await notesOf(late);
+    });
+    await b.transaction().execute(async (trx) => {
+      await trx.selectFrom('app.note').select('id').execute();
+      const stolen = (late as OrgDb<Tables>).selectFrom('app.note').select('org_id').execute();
+      await expect(stolen).rejects.toThrow(/given back/);
+      expect(await trx.selectFrom('app.note').select('org_id').execute()).toEqual([{ org_id: ORG_B }]);
+    });
+  });
+
+  test('cannot go on streaming from the next borrower', async () => {
+    const rowsOf = (db: OrgDb<Tables>) =>
+      sql<{ n: string }>`select org_id::text || n as n from app.note, generate_series(1, 5) n`.compile(
+        db,
+      ) as CompiledQuery<{ n: string }>;
+    let kept: AsyncIterableIterator<unknown> | undefined;
+    await a.transaction().execute(async (trx) => {
+      kept = trx.getExecutor().stream(rowsOf(a), 1) as AsyncIterableIterator<unknown>;
+      await kept.next();
+    });
+    const stream = b.getExecutor().stream(rowsOf(b), 1);
+    await stream.next();
+    await expect(kept?.next()).rejects.toThrow(/ending|given back/);
+    let left = 0;
+    for await (const _ of stream) left++;
+    expect(left).toBe(4);
+  });
+});
+
+describe('a transaction', () => {
+  test('whose first statement cannot be sent still begins with the second', async () => {
+    const circular: Record<string, unknown> = {};
+    circular['self'] = circular;
+    const run = a.transaction().execute(async (trx) => {
+      await sql`select ${circular}::jsonb`.execute(trx).catch(() => {});
+      await trx.insertInto('app.tag').values({ org_id: ORG_A, id: 'ghost', label: 'x' }).execute();
+      throw new Error('rolled back');
+    });
+    await expect(run).rejects.toThrow('rolled back');
+    expect(await a.selectFrom('app.tag').select('id').where('id', '=', 'ghost').execute()).toEqual([]);
+  });
+
+  test('takes no statement once it is ending', async () => {
+    let late: Promise<unknown> = Promise.resolve();
+    await a.transaction().execute(async (trx) => {
+      await trx.selectFrom('app.note').select('id').execute();
+      setImmediate(() => {
+        late = atCommit(trx, sql`select 1`.compile(a)).catch((error: Error) => error);
+      });
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(await late).toBeInstanceOf(Error);
+  });
+
+  test('drops what was queued for COMMIT behind a savepoint it rolls back to', async () => {
+    const insert = (id: string) =>
+      a.insertInto('app.tag').values({ org_id: ORG_A, id, label: 'queued' }).compile();
+    const trx = await a.startTransaction().execute();
+    await atCommit(trx, insert('kept'));
+    const after = await trx.savepoint('s').execute();
+    const dropped = await atCommit(after, insert('dropped'));
+    await after.rollbackToSavepoint('s').execute();
+    await trx.commit().execute();
+    expect(await codeOf(dropped.result)).toBe('tenancy.transaction_aborted');
+    expect(await a.selectFrom('app.tag').select('id').where('label', '=', 'queued').execute()).toEqual([
+      { id: 'kept' },
+    ]);
+  });
+});
+
+test('a read time-out destroys the connection instead of lending it busy', async () => {
+  const pool = new pg.Pool({ connectionString: f.database.appUrl, max: 1, query_timeout: 200 });
+  pool.on('error', () => {});
+  const slow = createTenancy<Tables>({ pool, contextKey: f.contextKey }).forOrg(ORG_A, ALICE);
+  expect(await codeOf(sql`select pg_sleep(2)`.execute(slow))).toBe('tenancy.connection_lost');
+  expect((await sql`select 1 as ok`.execute(slow)).rows).toEqual([{ ok: 1 }]);
+  await pool.end();
+});
+
+test('a role that may become one that bypasses row-level security is refused', async () => {
+  const superuser = new pg.Client({ connectionString: f.database.superuserUrl });
+  await superuser.connect();
+  const bypass = `bypass_${f.database.app}`;
+  await superuser.query(`create role ${bypass} bypassrls nologin; grant ${bypass} to ${f.database.app}`);
+  try {
+    const pool = new pg.Pool({ connectionString: f.database.appUrl, max: 1 });
+    const handle = createTenancy<Tables>({ pool, contextKey: f.contextKey }).forOrg(ORG_A, ALICE);
+    expect(await codeOf(notesOf(handle))).toBe('tenancy.unsafe_role');
+    await pool.end();
+  } finally {
+    await superuser.query(`revoke ${bypass} from ${f.database.app}; drop role ${bypass}`);
+    await superuser.end();
+  }
+});
+
+test.each([0, -1, 1.5, Number.NaN])('refuses a limit of %d prepared statements at once', (limit) => {
+  expect(() => createTenancy({ pool: f.pool, preparedStatements: { limit } })).toThrow(TypeError);
+});
