@@ -174,9 +174,9 @@ class Flight implements Submittable {
   handlePortalSuspended(): void {}
 
   handleCopyInResponse(connection: Connection): void {
-    (connection as unknown as { sendCopyFail(message: string): void }).sendCopyFail(
-      'COPY is not supported here',
-    );
+    const wire = connection as unknown as Wire & { sendCopyFail(message: string): void };
+    wire.sendCopyFail('COPY is not supported here');
+    wire.sync(); // the server ignored the flight's own Sync while it waited for data
   }
 
   handleCopyData(): void {}
