@@ -1,6 +1,6 @@
 /** `@ringfence/crypto`: the keyring, sealed fields and rows, and the ports to key stores and KMS providers. */
 export * from './errors.ts';
-export type { Cell, RowCell } from './field-context.ts';
+export type { Cell, ColumnContext, RowCell } from './field-context.ts';
 export {
   FIELD_MAX_PLAINTEXT_BYTES,
   FIELD_OVERHEAD_BYTES,

@@ -9,7 +9,7 @@ import { KeyVersion } from '../src/key-version.ts';
 import { instantOf, Lease } from '../src/lease.ts';
 import { MessageSlab } from '../src/message-slab.ts';
 import { SaltSource } from '../src/salt-source.ts';
-import { LeasedSubjectKeys } from '../src/subjects/subject-keys.ts';
+import { type LeasedSubjectKeys, leasedSubjectKeys } from '../src/subjects/subject-keys.ts';
 import { unwrapSubjectKey, wrapSubjectKey } from '../src/subjects/subject-wrap.ts';
 import { codeOf, FakeClock } from './keyring-setup.ts';
 import { type SubjectVector, type SubjectVectors, subjectVectors, VECTORS_PATH } from './subjects-vectors.ts';
@@ -51,7 +51,7 @@ function unwrapped(vector: SubjectVector, wrapped: string): Uint8Array {
 
 function keysOf(vector: SubjectVector): LeasedSubjectKeys {
   const { lease, parts } = leaseOf(vector, vector.salt);
-  return new LeasedSubjectKeys(lease, parts, vector.subject, vector.keyId, bytes(vector.subjectKey));
+  return leasedSubjectKeys(lease, parts, vector.subject, vector.keyId, bytes(vector.subjectKey));
 }
 
 describe('the vectors of subject keys v1', () => {

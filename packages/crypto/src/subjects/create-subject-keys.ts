@@ -18,7 +18,7 @@ import { type ErasureCertificate, erasureCertificate } from './erasure.ts';
 import { rewrapSubjectKeys, type SubjectRewrapOptions, type SubjectRewrapReport } from './rewrap.ts';
 import { SubjectCache, type SubjectCacheStats } from './subject-cache.ts';
 import { isErased, type SubjectEntry, type SubjectKeyStore } from './subject-key-store.ts';
-import { erased, LeasedSubjectKeys, type SubjectKeys } from './subject-keys.ts';
+import { erased, type LeasedSubjectKeys, leasedSubjectKeys, type SubjectKeys } from './subject-keys.ts';
 import { SUBJECT_KEY_BYTES, unwrapSubjectKey, wrapSubjectKey } from './subject-wrap.ts';
 
 /** Options of subject keys. */
@@ -186,7 +186,7 @@ class LeasingSubjectKeyring implements SubjectKeyring {
     if (isErased(entry)) throw erased(lease.org, entry.keyId);
     const key = unwrapSubjectKey(lease, entry);
     try {
-      return new LeasedSubjectKeys(lease, parts, subject, entry.keyId, key);
+      return leasedSubjectKeys(lease, parts, subject, entry.keyId, key);
     } finally {
       key.fill(0);
     }

@@ -16,7 +16,12 @@ export interface SubjectRewrapProgress {
   /** Keys that were erased or re-wrapped by another process meanwhile. */
   readonly skipped: number;
   /** Keys whose wrap does not authenticate; they keep their version from being retired. */
-  readonly failed: readonly { readonly keyId: string; readonly code: string }[];
+  readonly failed: readonly {
+    /** Key id of the subject key. */
+    readonly keyId: string;
+    /** Code of the error. */
+    readonly code: string;
+  }[];
 }
 
 /** What a re-wrap did. */

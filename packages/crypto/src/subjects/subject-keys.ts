@@ -70,8 +70,26 @@ export interface SubjectKeys {
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** `SubjectKeys` over an organisation's lease. */
-export class LeasedSubjectKeys implements SubjectKeys {
+/** `SubjectKeys` as their cache holds them. */
+export interface LeasedSubjectKeys extends SubjectKeys {
+  /** Overwrites the key. */
+  wipe(why: 'erased' | 'evicted'): void;
+  /** True while the key can be used. */
+  isLive(): boolean;
+}
+
+/** Keys over an organisation's lease. Derives what it needs of `key`; the caller wipes it. */
+export function leasedSubjectKeys(
+  lease: Lease,
+  parts: SealingParts,
+  subject: string,
+  keyId: string,
+  key: Uint8Array,
+): LeasedSubjectKeys {
+  return new SubjectKeysOfLease(lease, parts, subject, keyId, key);
+}
+
+class SubjectKeysOfLease implements LeasedSubjectKeys {
   readonly org: OrgId;
   readonly subject: string;
   readonly keyId: string;
@@ -85,7 +103,6 @@ export class LeasedSubjectKeys implements SubjectKeys {
   #counted: { readonly table: string; readonly purpose: string; readonly tally: UseTally } | undefined;
   #gone: 'erased' | 'evicted' | undefined;
 
-  /** Derives what it needs of `key`; the caller wipes it. */
   constructor(lease: Lease, parts: SealingParts, subject: string, keyId: string, key: Uint8Array) {
     this.org = lease.org;
     this.subject = subject;
@@ -143,14 +160,12 @@ export class LeasedSubjectKeys implements SubjectKeys {
     }
   }
 
-  /** Overwrites the key. */
   wipe(why: 'erased' | 'evicted'): void {
     this.#gone ??= why;
     this.#field.wipe();
     this.#file.fill(0);
   }
 
-  /** True while the key can be used. */
   isLive(): boolean {
     return this.#gone === undefined && this.#lease.isLive();
   }
