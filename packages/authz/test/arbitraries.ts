@@ -299,5 +299,5 @@ export function strongest(now: number): Session {
   return { mfa: true, acr: 'urn:3', authenticatedAt: now, ssoConnection: 'okta' };
 }
 
-/** As many approvals as any condition asks for, from every role. */
+/** Approvals enough for every condition, from every role. */
 export const ALL_APPROVED: Approved = { r0: 10, r1: 10, r2: 10 };

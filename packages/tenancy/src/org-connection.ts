@@ -59,6 +59,8 @@ export class OrgConnection implements DatabaseConnection {
   readonly #savepoints = new Map<string, number>();
   #streams = 0;
   #broken = false;
+  /** False while an unclean session is given up and no other taken yet. */
+  #held = true;
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(session: Session, take: () => Promise<Session>, mint: ContextMint, now: () => number) {
@@ -202,7 +204,7 @@ export class OrgConnection implements DatabaseConnection {
     const { client, lost } = this.#session;
     const clean = !this.#broken && !lost && this.#state === 'none' && client.getTransactionStatus() === 'I';
     this.#state = 'released';
-    client.release(!clean);
+    if (this.#held) client.release(!clean);
   }
 
   async #run(statements: readonly Statement[]): Promise<StatementResult[]> {
@@ -262,8 +264,7 @@ export class OrgConnection implements DatabaseConnection {
           replaced < MAX_REPLACED &&
           isUncleanSession(error)
         ) {
-          this.#session.client.release(true);
-          this.#session = await this.#take();
+          await this.#replaceSession();
           continue;
         }
         // BEGIN may have taken effect although the statement behind it failed.
@@ -274,6 +275,20 @@ export class OrgConnection implements DatabaseConnection {
         throw fromDatabaseError(error);
       }
     }
+  }
+
+  /** Destroys the session and takes another. Until it has one, this connection holds none and counts as broken. */
+  async #replaceSession(): Promise<void> {
+    this.#broken = true;
+    this.#held = false;
+    this.#session.client.release(true);
+    try {
+      this.#session = await this.#take();
+    } catch (error) {
+      throw fromDatabaseError(error);
+    }
+    this.#held = true;
+    this.#broken = false;
   }
 
   #checkEcho(echo: StatementResult | undefined, sent: string): void {

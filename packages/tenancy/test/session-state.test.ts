@@ -101,6 +101,26 @@ describe('what a former borrower left', () => {
   });
 });
 
+test('a session that cannot be replaced is an error, once, and the next one is well', async () => {
+  const superuser = new pg.Client({ connectionString: f.database.superuserUrl });
+  await superuser.connect();
+  const login = (allowed: boolean) =>
+    superuser.query(`alter role ${f.database.app} ${allowed ? 'login' : 'nologin'}`);
+  await notesOf(b);
+  await sql`prepare planted as select 1`.execute(a);
+  await login(false);
+  try {
+    expect(
+      await codeOf(b.transaction().execute((trx) => trx.selectFrom('app.note').select('id').execute())),
+    ).toBe('28000');
+    expect(f.pool.totalCount).toBe(0);
+  } finally {
+    await login(true);
+    await superuser.end();
+  }
+  expect(await notesOf(b)).toEqual(OWN_B);
+});
+
 describe('an object that outlived its connection', () => {
   test('cannot run a statement on the next borrower', async () => {
     let late: OrgDb<Tables> | undefined;
