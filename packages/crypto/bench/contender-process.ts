@@ -13,6 +13,8 @@ import { type Contender, peer } from './peers.ts';
 const SLICE_MS = 25;
 /** Slices of each contender. */
 const SLICES = 16;
+/** CPU time before the first slice, ms: with 150 the compiler was still at work on contenders of more code than a call. */
+const WARM_UP_MS = 1000;
 
 /** What is measured. */
 export interface MessageCase {
@@ -59,7 +61,7 @@ async function measure(names: readonly string[], { operation, bytes }: MessageCa
     runs.push(operation === 'seal' ? () => seal(plaintext) : () => open(sealed));
   }
   const rates = runs.map((): number[] => []);
-  for (const run of runs) await slice(run, 6 * SLICE_MS);
+  for (const run of runs) await slice(run, WARM_UP_MS);
   for (let turn = 0; turn < SLICES; turn++) {
     for (const [index, run] of runs.entries()) rates[index]?.push(await slice(run, SLICE_MS));
   }

@@ -2,13 +2,14 @@
  * One organisation's field key: derives a key and a commitment per message and runs AES-256-GCM with it (format v1,
  * suite 1). HKDF-Expand-SHA-512 (RFC 5869, section 2.3) of one block is HMAC-SHA-512(PRK, info || 0x01).
  *
- * The derived key goes to the cipher as a latin1 string: a Buffer as key costs ten times more on Node 24, and a string
- * spares the KeyObject. Strings can't be wiped, so a per-message key lives until it is collected; long-lived keys don't.
+ * Key and commitment are derived into memory that the next message overwrites. On Node 24 the key goes to the cipher as a
+ * latin1 string instead: there, bytes as key cost ten times more than the encryption (not on 22 and 26), and a KeyObject
+ * per message costs as much as the cipher. Strings can't be wiped, but the digest is one in any case.
  *
- * Invariant: length, header and key id are checked before the commitment, the commitment (constant time) before GCM, and
+ * Invariant: length, header and key id are checked before the commitment, the commitment (whole, whichever byte differs) before GCM, and
  * every failure of authentication is one error.
  */
-import { type CipherGCMOptions, createCipheriv, createDecipheriv, timingSafeEqual } from 'node:crypto';
+import { type CipherGCMOptions, createCipheriv, createDecipheriv } from 'node:crypto';
 import { RingfenceCryptoError } from './errors.ts';
 import type { ColumnContext } from './field-context.ts';
 import {
@@ -31,7 +32,8 @@ import type { SaltSource } from './salt-source.ts';
 
 const CONTEXT_AT = HEADER_BYTES + SALT_BYTES;
 const NONCE_BYTES = 12;
-const KEY_CHARS = 32;
+const KEY_BYTES = 32;
+const KEY_AS_STRING = process.versions.node.startsWith('24.');
 const USUAL_INFO_BYTES = 320;
 const GCM: CipherGCMOptions & { readonly encoding: 'latin1' } = {
   authTagLength: TAG_BYTES,
@@ -42,7 +44,12 @@ const GCM: CipherGCMOptions & { readonly encoding: 'latin1' } = {
 export class FieldKey {
   /** Holds version, suite, key id, salt and cell as HKDF info. */
   readonly #hmac: OneShotHmac;
-  readonly #commitment: Buffer = Buffer.alloc(COMMITMENT_BYTES);
+  /** T(1) of HKDF-Expand: key and commitment of the message at hand. */
+  readonly #derived: Buffer = Buffer.alloc(KEY_BYTES + COMMITMENT_BYTES);
+  readonly #key: Uint8Array = this.#derived.subarray(0, KEY_BYTES);
+  readonly #commitment: Uint8Array = this.#derived.subarray(KEY_BYTES);
+  /** Tag of the message at hand. */
+  readonly #tag: Uint8Array = Buffer.alloc(TAG_BYTES);
   /** Where table and column begin, behind the organisation and, in suite 3, the data subject. */
   readonly #tableAt: number;
   /** View of the last 12 salt bytes. */
@@ -76,8 +83,8 @@ export class FieldKey {
   ): Uint8Array {
     const infoBytes = this.#writeCell(context, row);
     salts.take(this.#head, HEADER_BYTES);
-    const derived = this.#expand(infoBytes);
-    const cipher = createCipheriv('aes-256-gcm', derived.slice(0, KEY_CHARS), this.#nonce, GCM);
+    const key = this.#expand(infoBytes);
+    const cipher = createCipheriv('aes-256-gcm', key, this.#nonce, GCM);
     const body = typeof plaintext === 'string' ? cipher.update(plaintext, 'utf8') : cipher.update(plaintext);
     cipher.final();
     const message = slab.allocate(FIELD_OVERHEAD_BYTES + body.length);
@@ -93,14 +100,16 @@ export class FieldKey {
     const infoBytes = this.#writeCell(context, row);
     const head = this.#head;
     for (let i = HEADER_BYTES; i < CONTEXT_AT; i += 1) head[i] = message[i] as number;
-    const derived = this.#expand(infoBytes);
-    if (!timingSafeEqual(message.subarray(COMMITMENT_OFFSET, CIPHERTEXT_OFFSET), this.#commitment)) {
-      throw decryptFailed();
-    }
-    const tagAt = message.length - TAG_BYTES;
-    const decipher = createDecipheriv('aes-256-gcm', derived.slice(0, KEY_CHARS), this.#nonce, GCM);
-    decipher.setAuthTag(message.subarray(tagAt));
-    const body = decipher.update(message.subarray(CIPHERTEXT_OFFSET, tagAt));
+    const key = this.#expand(infoBytes);
+    if (!this.#commits(message)) throw decryptFailed();
+    const bodyBytes = message.length - FIELD_OVERHEAD_BYTES;
+    const tag = this.#tag;
+    for (let i = 0; i < TAG_BYTES; i += 1) tag[i] = message[CIPHERTEXT_OFFSET + bodyBytes + i] as number;
+    const decipher = createDecipheriv('aes-256-gcm', key, this.#nonce, GCM);
+    decipher.setAuthTag(tag);
+    const body = decipher.update(
+      new Uint8Array(message.buffer, message.byteOffset + CIPHERTEXT_OFFSET, bodyBytes),
+    );
     try {
       decipher.final();
     } catch {
@@ -110,10 +119,20 @@ export class FieldKey {
     return new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
   }
 
+  /** True when the message holds the commitment just derived: looks at all bytes, whichever differ. */
+  #commits(message: Uint8Array): boolean {
+    const commitment = this.#commitment;
+    let difference = 0;
+    for (let i = 0; i < COMMITMENT_BYTES; i += 1) {
+      difference |= (message[COMMITMENT_OFFSET + i] as number) ^ (commitment[i] as number);
+    }
+    return difference === 0;
+  }
+
   /** Overwrites the key. */
   wipe(): void {
     this.#hmac.wipe();
-    this.#commitment.fill(0);
+    this.#derived.fill(0);
   }
 
   /** Writes table, column, row, purpose and the counter byte behind the organisation; returns the length of all. */
@@ -135,11 +154,11 @@ export class FieldKey {
     return rowAt + 2 + rowBytes + after.length;
   }
 
-  /** T(1) of HKDF-Expand, 64 bytes as latin1; leaves its second half, the commitment, in its buffer. */
-  #expand(infoBytes: number): string {
+  /** Derives key and commitment; returns the key in the form in which the cipher takes it. */
+  #expand(infoBytes: number): Uint8Array | string {
     const derived = this.#hmac.digest(infoBytes);
-    this.#commitment.write(derived.slice(KEY_CHARS), 0, 'latin1');
-    return derived;
+    this.#derived.write(derived, 0, 'latin1');
+    return KEY_AS_STRING ? derived.slice(0, KEY_BYTES) : this.#key;
   }
 
   #reserve(bytes: number): void {

@@ -10,8 +10,7 @@ export {
 export type {
   DekRecord,
   DekState,
-  DestroyedVersion,
-  DestroyedWraps,
+  DekTombstone,
   KeyStore,
   WrapRecord,
 } from './key-store.ts';

@@ -32,22 +32,16 @@ export interface DekRecord {
   readonly wraps: readonly WrapRecord[];
   /** Time of creation, ms since the epoch. */
   readonly createdAt: number;
+  /** What a shred destroyed; present when the state is `shredded`, and only then. */
+  readonly tombstone?: DekTombstone;
 }
 
-/** A version that a shred made unreadable. */
-export interface DestroyedVersion {
-  /** Random id, 32 lower-case hex digits. */
-  readonly keyId: string;
-  /** Number, from 1. */
-  readonly version: number;
-}
-
-/** What a shred removed, for its certificate. */
-export interface DestroyedWraps {
-  /** Versions that are now shredded by this call. */
-  readonly versions: readonly DestroyedVersion[];
-  /** Wraps removed by this call. */
-  readonly wraps: number;
+/** What stays of a shredded version, written in the transaction that destroyed its wraps: a certificate is made of it. */
+export interface DekTombstone {
+  /** Time of the shred, ms since the epoch; that of the first one when it was repeated. */
+  readonly shreddedAt: number;
+  /** KEK of every wrap that was destroyed, one entry per wrap. */
+  readonly kekUris: readonly string[];
 }
 
 /** Persistence of data-key versions. */
@@ -81,6 +75,9 @@ export interface KeyStore {
    * `decrypt_only` to `retired` and back.
    */
   setState(org: OrgId, keyId: string, from: DekState, to: DekState): Promise<void>;
-  /** Removes every wrap of every version and marks all versions shredded, in one transaction. Idempotent. */
-  destroyWraps(org: OrgId): Promise<DestroyedWraps>;
+  /**
+   * Removes every wrap of every version and turns all versions into tombstones, in one transaction. Idempotent: a
+   * tombstone keeps its time, and wraps that a restored backup brought back are destroyed too and added to it.
+   */
+  destroyWraps(org: OrgId, shreddedAt: number): Promise<void>;
 }

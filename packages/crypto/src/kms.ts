@@ -23,6 +23,11 @@ export interface WrapContext {
 export interface KmsCallOptions {
   /** Aborts the call. */
   readonly signal?: AbortSignal;
+  /**
+   * Told the request id of every answer of the service to this call: refusals, attempts that the client repeats, and
+   * answers that come too late included. What a provider does not tell here, the key-use ledger can't show.
+   */
+  readonly onRequestId?: (requestId: string) => void;
 }
 
 /** A key wrapped under a KEK. */

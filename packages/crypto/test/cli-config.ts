@@ -1,14 +1,15 @@
 /** Configuration of the command line for its tests: real PostgreSQL, local KEKs, what varies comes from the environment. */
 import { appendFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type KmsProvider, parseOrgId } from '../src/index.ts';
+import { type KeyUse, type KmsProvider, parseOrgId } from '../src/index.ts';
+import { keyUseLedger } from '../src/key-use/index.ts';
 import { localKms } from '../src/local/index.ts';
 import { orgsWithKeys } from '../src/operations/index.ts';
 import { postgresKeyStore } from '../src/postgres/index.ts';
 import { connect } from './operations-setup.ts';
 
 const { DATABASE_URL = '', KEK_A = '', KEK_B = '', KEK_FOR = 'local:a', KMS_DELAY_MS = '0' } = process.env;
-const { KMS_BROKEN, NAMED = '0', RECORD, ORGS } = process.env;
+const { KEY_USE, KMS_BROKEN, NAMED = '0', RECORD, ORGS } = process.env;
 const db = connect(DATABASE_URL, 4);
 const keks = localKms({ keks: { a: Buffer.from(KEK_A, 'hex'), b: Buffer.from(KEK_B, 'hex') } });
 
@@ -35,5 +36,15 @@ export const config = {
     if (RECORD === 'fail') throw new Error('the audit log is down');
     if (RECORD !== undefined) appendFileSync(RECORD, `${JSON.stringify(document)}\n`);
   },
+  ...(KEY_USE !== undefined && {
+    keyUse: keyUseLedger({
+      port: {
+        record: async (use: KeyUse) => {
+          await delay(50); // as an audit log would; a program that does not wait for it loses the report
+          appendFileSync(KEY_USE, `${JSON.stringify(use)}\n`);
+        },
+      },
+    }),
+  }),
   close: () => db.destroy(),
 };

@@ -158,18 +158,14 @@ describe.each([
     const [one, two] = [version(org, 1, ['local:a', 'local:b']), version(org, 2)];
     await store.insertVersion(one);
     await store.insertVersion(two);
-    expect(await store.destroyWraps(org)).toEqual({
-      versions: [
-        { keyId: one.keyId, version: 1 },
-        { keyId: two.keyId, version: 2 },
-      ],
-      wraps: 3,
-    });
-    expect(await store.destroyWraps(org)).toEqual({ versions: [], wraps: 0 });
-    expect((await store.load(org)).map(({ state, wraps }) => [state, wraps.length])).toEqual([
-      ['shredded', 0],
-      ['shredded', 0],
+    await store.destroyWraps(org, 1000);
+    const shredded = await store.load(org);
+    expect(shredded.map(({ state, wraps, tombstone }) => [state, wraps.length, tombstone])).toEqual([
+      ['shredded', 0, { shreddedAt: 1000, kekUris: ['local:a', 'local:b'] }],
+      ['shredded', 0, { shreddedAt: 1000, kekUris: ['local:a'] }],
     ]);
+    await store.destroyWraps(org, 2000);
+    expect(await store.load(org)).toEqual(shredded);
     expect(await codeOfAsync(store.insertVersion(version(org, 3)))).toBe('crypto.store_conflict');
     expect(await codeOfAsync(store.replaceWraps(org, one.keyId, [], one.wraps))).toBe(
       'crypto.store_conflict',
@@ -256,6 +252,14 @@ describe('the key store on PostgreSQL, attacked in SQL', () => {
       `update crypto.dek_version set key_id = gen_random_uuid()::text::bytea where org_id = '${org}'`,
     );
     await denied(`update crypto.dek_version set org_id = gen_random_uuid() where org_id = '${org}'`);
+    await denied(
+      `update crypto.dek_version set state = 'shredded', shredded_at = now() where org_id = '${org}'`,
+    );
+    await denied(`update crypto.dek_version set destroyed_kek_uris = '{}' where org_id = '${org}'`);
+    // A version that says it is shredded and is not would take an organisation down.
+    await expect(
+      sql`update crypto.dek_version set state = 'shredded' where org_id = ${org}`.execute(app),
+    ).rejects.toMatchObject({ code: '23514' });
     await denied('truncate crypto.dek_wrap');
     await denied('drop table crypto.dek_wrap');
     await denied('create table crypto.x ()');
@@ -275,7 +279,13 @@ describe('the key store on PostgreSQL, attacked in SQL', () => {
     await refused(`update crypto.dek_version set state = 'active' where org_id = '${org}' and version = 1`);
     await refused(`update crypto.dek_version set state = 'retired' where org_id = '${org}' and version = 2`);
     await refused(`update crypto.dek_version set state = 'unknown' where org_id = '${org}' and version = 2`);
-    await store.destroyWraps(org);
+    await refused(`update crypto.dek_version set state = 'shredded' where org_id = '${org}'`);
+    await refused(`update crypto.dek_version set shredded_at = now() where org_id = '${org}'`);
+    await store.destroyWraps(org, 1000);
+    const shredded = await store.load(org);
+    await refused(`update crypto.dek_version set shredded_at = now() where org_id = '${org}'`);
+    await sql`update crypto.dek_version set destroyed_kek_uris = '{}' where org_id = ${org}`.execute(owner);
+    expect(await store.load(org)).toEqual(shredded);
     await refused(`update crypto.dek_version set state = 'decrypt_only' where org_id = '${org}'`);
     await refused(`insert into crypto.dek_wrap (org_id, key_id, kek_uri, wrapped, binding, position)
       values ('${org}', '\\x${record.keyId}', 'local:a', 'x', decode(repeat('00', 32), 'hex'), 0)`);

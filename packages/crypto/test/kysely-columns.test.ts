@@ -3,25 +3,13 @@ import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { isSealedText } from '../src/index.ts';
 import { whereBlind } from '../src/kysely/index.ts';
-import { codeOf, ORG_A, rowId, type World, world } from './kysely-setup.ts';
+import { codeOf, entry, ORG_A, REFUSED, rawMemo, rowId, type World, world } from './kysely-setup.ts';
 
 let w: World;
 beforeAll(async () => {
   w = await world(inject('databaseUrl'));
 });
 afterAll(() => w.close());
-
-const entry = (id: string, memo: string | null = `memo of ${id}`) => ({ org_id: ORG_A, id, memo });
-const REFUSED = 'crypto.query_refused';
-
-async function rawMemo(id: string): Promise<string | null> {
-  const row = await w.raw
-    .selectFrom('ledger.entry')
-    .select('memo')
-    .where('id', '=', id)
-    .executeTakeFirstOrThrow();
-  return row.memo;
-}
 
 async function promisesMadeBy(run: () => Promise<unknown>): Promise<number> {
   let made = 0;
@@ -44,7 +32,7 @@ describe('writing and reading', () => {
   ])('stores %s sealed and gives it back', async (_what, memo) => {
     const id = rowId();
     await w.db.insertInto('ledger.entry').values(entry(id, memo)).execute();
-    expect(isSealedText((await rawMemo(id)) ?? '')).toBe(true);
+    expect(isSealedText((await rawMemo(w, id)) ?? '')).toBe(true);
     const row = await w.db.selectFrom('ledger.entry').select('memo').where('id', '=', id).executeTakeFirst();
     expect(row).toEqual({ memo });
   });
@@ -55,7 +43,7 @@ describe('writing and reading', () => {
       .insertInto('ledger.entry')
       .values({ ...entry(id, null), bank_reference: null })
       .execute();
-    expect(await rawMemo(id)).toBeNull();
+    expect(await rawMemo(w, id)).toBeNull();
     const row = await w.db.selectFrom('ledger.entry').selectAll().where('id', '=', id).executeTakeFirst();
     expect(row).toMatchObject({ memo: null, bank_reference: null, bank_reference_idx: null });
   });

@@ -65,6 +65,8 @@ export const columns: EncryptedColumns<Database> = encryptedColumns<Database>({
 });
 
 export interface World {
+  /** URL of the database's owner. */
+  readonly url: string;
   /** Without the plugin: what the database holds, and the attacker's hand. */
   readonly raw: Kysely<Database>;
   readonly db: Kysely<Database>;
@@ -108,6 +110,7 @@ export async function world(serverUrl: string): Promise<World> {
   const keysA = await keyring.org(ORG_A);
   const keysB = await keyring.org(ORG_B);
   return {
+    url: database.ownerUrl,
     raw,
     db: withEncryption(raw, keysA, columns, { mode: 'strict' }),
     dbB: withEncryption(raw, keysB, columns),
@@ -158,4 +161,23 @@ export async function failure(attempt: () => unknown): Promise<Failure> {
 /** Code an attempt fails with. */
 export async function codeOf(attempt: () => unknown): Promise<string> {
   return (await failure(attempt)).code;
+}
+
+/** The code of a query that is refused. */
+export const REFUSED = 'crypto.query_refused';
+
+/** A row of `ledger.entry` as a test inserts it. */
+export const entry = (
+  id: string,
+  memo: string | null = `memo of ${id}`,
+): { org_id: string; id: string; memo: string | null } => ({ org_id: ORG_A, id, memo });
+
+/** A memo as the database has it. */
+export async function rawMemo(w: World, id: string): Promise<string | null> {
+  const row = await w.raw
+    .selectFrom('ledger.entry')
+    .select('memo')
+    .where('id', '=', id)
+    .executeTakeFirstOrThrow();
+  return row.memo;
 }

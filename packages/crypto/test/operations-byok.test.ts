@@ -2,146 +2,34 @@
  * The life of a customer's own key, against loopback servers of the three clouds' protocols and the official clients. The
  * parts on Key Vault need openssl for a certificate.
  */
-import { KMSClient } from '@aws-sdk/client-kms';
-import { KeyManagementServiceClient } from '@google-cloud/kms';
-import * as grpc from '@grpc/grpc-js';
-import { GoogleAuth, googleAuthLibrary } from 'google-gax';
 import { sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from 'vitest';
-import { awsKms } from '../src/aws-kms/index.ts';
-import { azureKeyVault } from '../src/azure-key-vault/index.ts';
-import { gcpKms } from '../src/gcp-kms/index.ts';
 import type { KmsProvider, OrgId } from '../src/index.ts';
 import { postgresRevocations } from '../src/postgres/index.ts';
+import { Clouds } from './clouds-setup.ts';
 import { CELL, codeOf, codeOfAsync } from './keyring-setup.ts';
 import { anyOrg, type KeyDatabase, keks, keyDatabase, station } from './operations-setup.ts';
-import { AwsKmsServer } from './servers/aws-kms-server.ts';
-import { AzureKeyVaultServer, makeCertificate } from './servers/azure-key-vault-server.ts';
-import { GcpKmsServer } from './servers/gcp-kms-server.ts';
 
 const LEASE_MS = 300_000;
 const DENIED_MS = 5000;
 
-/** One customer's key in one cloud. */
-interface CustomerKey {
-  readonly uri: string;
-  disable(): void;
-  enable(): void;
-  scheduleDeletion(): void;
-  /** What the service answers to every request, of this key and others. */
-  answer(fault: 'denied' | 'throttled' | undefined): void;
-}
-
-const certificate = makeCertificate();
-const aws = new AwsKmsServer();
-const gcp = new GcpKmsServer();
-let azure: AzureKeyVaultServer | undefined;
-const platform = keks('platform');
+const servers = new Clouds();
+const { aws, all: clouds } = servers;
+const awsKey = () => servers.awsKey();
+const gcpKey = () => servers.gcpKey();
 let kms: KmsProvider[];
-let close: () => Promise<void>;
 let database: KeyDatabase;
 
 beforeAll(async () => {
   database = await keyDatabase(inject('databaseUrl'), 'byok');
-  const awsClient = new KMSClient({
-    region: 'eu-central-1',
-    endpoint: await aws.listen(),
-    maxAttempts: 1,
-    credentials: { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' },
-  });
-  const gcpClient = new KeyManagementServiceClient({
-    apiEndpoint: '127.0.0.1',
-    port: await gcp.listen(),
-    projectId: 'saas',
-    auth: new GoogleAuth({ authClient: new googleAuthLibrary.PassThroughClient() }),
-    sslCreds: grpc.credentials.createInsecure(),
-  });
-  kms = [
-    platform,
-    awsKms({ client: awsClient, timeoutMs: 5000 }),
-    gcpKms({ client: gcpClient, timeoutMs: 5000 }),
-  ];
-  if (certificate !== undefined) {
-    azure = new AzureKeyVaultServer(certificate);
-    await azure.listen();
-    const token = { token: 'good-token', expiresOnTimestamp: Date.now() + 3_600_000 };
-    kms.push(
-      azureKeyVault({
-        credential: { getToken: () => Promise.resolve(token) },
-        timeoutMs: 5000,
-        clientOptions: {
-          disableChallengeResourceVerification: true,
-          tlsOptions: { ca: certificate.cert },
-          retryOptions: { maxRetries: 0 },
-        },
-      }),
-    );
-  }
-  close = async () => {
-    awsClient.destroy();
-    await gcpClient.close();
-    await aws.close();
-    gcp.close();
-    await azure?.close();
-  };
+  kms = [keks('platform'), ...(await servers.listen())];
 });
 afterAll(async () => {
-  await close();
+  await servers.close();
   await database.close();
 });
-afterEach(() => {
-  aws.fault = undefined;
-  gcp.fault = undefined;
-  if (azure !== undefined) azure.fault = undefined;
-});
-
-function awsKey(): CustomerKey {
-  const arn = aws.createKey('eu-central-1');
-  return {
-    uri: `aws-kms:${arn}`,
-    disable: () => aws.setState(arn, 'Disabled'),
-    enable: () => aws.setState(arn, 'Enabled'),
-    scheduleDeletion: () => aws.setState(arn, 'PendingDeletion'),
-    answer: (fault) => {
-      aws.fault = fault;
-    },
-  };
-}
-
-function gcpKey(): CustomerKey {
-  const name = gcp.createKey();
-  return {
-    uri: `gcp-kms:${name}`,
-    disable: () => gcp.setState(name, 'DISABLED'),
-    enable: () => gcp.setState(name, 'ENABLED'),
-    scheduleDeletion: () => gcp.setState(name, 'DESTROY_SCHEDULED'),
-    answer: (fault) => {
-      gcp.fault = fault;
-    },
-  };
-}
-
-function azureKey(): CustomerKey {
-  if (azure === undefined) throw new Error('no certificate, no vault');
-  const server = azure;
-  const name = server.createKey();
-  return {
-    uri: `azure-key-vault:${server.url}/keys/${name}`,
-    disable: () => server.setState(name, 'disabled'),
-    enable: () => server.setState(name, 'enabled'),
-    scheduleDeletion: () => server.setState(name, 'deleted'),
-    answer: (fault) => {
-      server.fault = fault;
-    },
-  };
-}
-
-const clouds: readonly (readonly [string, () => CustomerKey])[] = [
-  ['AWS KMS', awsKey],
-  ['Cloud KMS', gcpKey],
-  ...(certificate === undefined ? [] : ([['Key Vault', azureKey]] as const)),
-];
+afterEach(() => servers.heal());
 
 async function newOrg(kekUri = 'local:platform') {
   const org = anyOrg();

@@ -1,16 +1,16 @@
 /**
  * Started as a child process by the kill test: `rewrap` the given organisations, `rotate` them, or `shred` them, with a
- * line before and after each step. The KMS answers after a moment, so that kills fall between its calls too.
+ * line before and after each step. In mode `shred-untold` it says when the wraps are gone and never gets further. The KMS answers after a moment, so that kills fall between its calls too.
  */
 
-import { type KmsProvider, parseOrgId } from '../src/index.ts';
+import { type KmsProvider, parseOrgId, type RevocationChannel } from '../src/index.ts';
 import { localKms } from '../src/local/index.ts';
 import { createKeyOperations } from '../src/operations/index.ts';
 import { postgresKeyStore } from '../src/postgres/index.ts';
 import { connect } from './operations-setup.ts';
 
 const { mode, url, orgs, kekA, kekB } = JSON.parse(process.argv[2] ?? '') as {
-  readonly mode: 'rewrap' | 'rotate' | 'shred';
+  readonly mode: 'rewrap' | 'rotate' | 'shred' | 'shred-untold';
   readonly url: string;
   readonly orgs: string[];
   readonly kekA: string;
@@ -30,14 +30,23 @@ const kms: KmsProvider = {
   },
   describe: (...args) => local.describe(...args),
 };
+const say = (line: string) => process.stdout.write(`${line}\n`);
+/** A shred tells all processes between its transaction and its certificate. */
+const untold: RevocationChannel = {
+  publish: (org) => {
+    say(`destroyed ${org}`);
+    return new Promise(() => {});
+  },
+  subscribe: () => Promise.reject(new Error('not used')),
+};
 const operations = createKeyOperations({
   app: 'test',
   kms: [kms],
   store: postgresKeyStore(connect(url, 4)),
   kekFor: () => 'local:b',
+  ...(mode === 'shred-untold' && { revocations: untold }),
 });
 const list = orgs.map(parseOrgId);
-const say = (line: string) => process.stdout.write(`${line}\n`);
 
 say('ready');
 if (mode === 'rewrap') {

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
 import type { OrgId } from '../src/index.ts';
 import { localKms } from '../src/local/index.ts';
+import { isIntactShredCertificate, type ShredCertificate } from '../src/operations/index.ts';
 import { CELL, codeOfAsync } from './keyring-setup.ts';
 import { type KeyDatabase, keyDatabase, manyOrgs, station } from './operations-setup.ts';
 
@@ -25,7 +26,12 @@ afterAll(async () => {
 });
 
 /** Runs the child and kills it with SIGKILL some time after its n-th line; gives the lines it came to print. */
-async function killedAfter(mode: string, orgs: readonly OrgId[], lines: number): Promise<string[]> {
+async function killedAfter(
+  mode: string,
+  orgs: readonly OrgId[],
+  lines: number,
+  delayMs: number = randomInt(0, 12),
+): Promise<string[]> {
   const child = spawn(
     process.execPath,
     [
@@ -46,7 +52,7 @@ async function killedAfter(mode: string, orgs: readonly OrgId[], lines: number):
   for await (const line of createInterface({ input: child.stdout })) {
     printed.push(line);
     // Spread over the milliseconds that follow a line, so that kills fall into KMS calls, transactions and pauses.
-    if (printed.length === lines) setTimeout(() => child.kill('SIGKILL'), randomInt(0, 12));
+    if (printed.length === lines) setTimeout(() => child.kill('SIGKILL'), delayMs);
   }
   await ended;
   if (child.signalCode === 'SIGKILL') kills += 1;
@@ -140,12 +146,48 @@ describe('killed with SIGKILL at random points and started again', () => {
         if (printed.includes(`done ${org}`)) expect(states.has(true)).toBe(true);
         const certificate = await operations.shred(org, { reason: 'kill test' });
         expect(certificate).toMatchObject({
-          wrapsDestroyed: wraps,
+          wrapsDestroyed: 4,
           versions: [{ version: 1 }, { version: 2 }],
         });
         expect(await codeOfAsync(reader.org(org))).toBe('crypto.key_shredded');
       }
     }
     expect(kills).toBeGreaterThan(0);
+  });
+
+  it('a shred killed between its transaction and its certificate is certified by the next call as if it had not been', {
+    timeout: 120_000,
+  }, async () => {
+    const { orgs, operations, keyring, clock } = await populate(2);
+    const [killed, control] = orgs as [OrgId, OrgId];
+    for (const org of orgs) {
+      await operations.addWrap(org, 'local:b');
+      await operations.rotate(org);
+    }
+    await keyring.close();
+    const begun = Date.now();
+    const printed = await killedAfter('shred-untold', [killed], 3, 0);
+    expect([kills, printed]).toEqual([1, ['ready', `begin ${killed}`, `destroyed ${killed}`]]);
+    const options = { reason: 'kill test', keyStoreBackupsMs: 0 };
+    const [resumed, uninterrupted] = [
+      await operations.shred(killed, options),
+      await operations.shred(control, options),
+    ];
+    const counts = ({ versions, wrapsDestroyed, kekUris }: ShredCertificate) => ({
+      versions: versions.map(({ version }) => version),
+      wrapsDestroyed,
+      kekUris,
+    });
+    expect(counts(resumed)).toEqual(counts(uninterrupted));
+    expect(counts(resumed)).toEqual({
+      versions: [1, 2],
+      wrapsDestroyed: 4,
+      kekUris: ['local:a', 'local:b'],
+    });
+    // The time is that of the shred, not of the resumption; the horizon of backups counts from it.
+    expect(Date.parse(resumed.shreddedAt)).toBeGreaterThanOrEqual(begun);
+    expect(resumed.backupsHorizon).toBe(resumed.shreddedAt);
+    expect(uninterrupted.shreddedAt).toBe(new Date(clock.now()).toISOString());
+    expect(isIntactShredCertificate(resumed)).toBe(true);
   });
 });

@@ -1,49 +1,26 @@
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import type { DekRecord, KeyStore, KmsProvider, OrgId } from '../src/index.ts';
+import type { DekRecord, KmsProvider, OrgId } from '../src/index.ts';
 import { faultyKms } from '../src/testing/index.ts';
 import { CELL, codeOfAsync } from './keyring-setup.ts';
-import { anyOrg, type KeyDatabase, keks, keyDatabase, station } from './operations-setup.ts';
+import {
+  anyOrg,
+  interrupted,
+  type KeyDatabase,
+  keks,
+  keyDatabase,
+  newOrg,
+  station,
+  urisOf,
+} from './operations-setup.ts';
 
 let database: KeyDatabase;
 beforeAll(async () => {
-  database = await keyDatabase(inject('databaseUrl'), 'wraps');
+  database = await keyDatabase(inject('databaseUrl'), 'moves');
 });
 afterAll(async () => {
   await database.close();
 });
-
-const urisOf = (records: readonly DekRecord[]) =>
-  records.map(({ wraps }) => wraps.map(({ kekUri }) => kekUri));
-
-async function newOrg(kms: readonly KmsProvider[] = [keks('a', 'b', 'c')]) {
-  const parts = station(database.store, kms);
-  const org = anyOrg();
-  await parts.keyring.createOrg(org);
-  return { ...parts, org, store: database.store };
-}
-
-/** A store that does something once, right before a method. */
-function interrupted(
-  store: KeyStore,
-  method: 'insertVersion' | 'replaceWraps' | 'setState' | 'destroyWraps',
-  first: () => Promise<unknown>,
-): KeyStore {
-  let pending = true;
-  return new Proxy(store, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name);
-      if (typeof value !== 'function') return value;
-      return async (...args: unknown[]) => {
-        if (name === method && pending) {
-          pending = false;
-          await first();
-        }
-        return Reflect.apply(value, target, args);
-      };
-    },
-  });
-}
 
 describe('an old wrap put back into the key store', () => {
   const restore = async (org: OrgId, old: DekRecord) => {
@@ -59,7 +36,7 @@ describe('an old wrap put back into the key store', () => {
 
   it('opens in its own place as long as its KEK lives: re-wrapping does not revoke, destroying the KEK does', async () => {
     const provider = keks('a', 'b');
-    const { org, keyring, operations, another, store } = await newOrg([provider]);
+    const { org, keyring, operations, another, store } = await newOrg(database, [provider]);
     const sealed = (await keyring.org(org)).sealText(CELL, 'x');
     const [old] = (await store.load(org)) as [DekRecord];
     await operations.moveKek(org, { from: 'local:a', to: 'local:b' });
@@ -75,7 +52,7 @@ describe('an old wrap put back into the key store', () => {
   });
 
   it('does not open in the place of a newer version, nor under another KEK, nor after a shred', async () => {
-    const { org, operations, another, store } = await newOrg();
+    const { org, operations, another, store } = await newOrg(database);
     const [old] = (await store.load(org)) as [DekRecord];
     const { keyId } = await operations.rotate(org);
     const [wrap] = old.wraps;
@@ -93,7 +70,7 @@ describe('an old wrap put back into the key store', () => {
 describe('status', () => {
   it('tells versions, wraps and the state of each KEK, and never fails for a KMS', async () => {
     const kms = faultyKms(keks('a', 'b'));
-    const { org, operations, operator } = await newOrg([kms]);
+    const { org, operations, operator } = await newOrg(database, [kms]);
     await operations.addWrap(org, 'local:b');
     await operations.rotate(org);
     const status = await operations.status(org);
@@ -124,7 +101,7 @@ describe('status', () => {
   });
 
   it('never carries a key: no 32 bytes of a data key, no wrapped key', async () => {
-    const { org, operations, store } = await newOrg();
+    const { org, operations, store } = await newOrg(database);
     const text = JSON.stringify(await operations.status(org));
     for (const { wraps } of await store.load(org))
       for (const { wrapped } of wraps) expect(text).not.toContain(Buffer.from(wrapped).toString('hex'));
@@ -133,7 +110,7 @@ describe('status', () => {
 
 describe('a move', () => {
   it('names its KEKs: another one, the same one, or one nobody uses is refused before anything changes', async () => {
-    const { org, operations, store } = await newOrg();
+    const { org, operations, store } = await newOrg(database);
     const before = await store.load(org);
     expect(await codeOfAsync(operations.moveKek(org, { from: 'local:b', to: 'local:c' }))).toBe(
       'crypto.wrap_not_found',
@@ -147,7 +124,7 @@ describe('a move', () => {
 
   it('goes on from any point: every KMS call and every write fails once, and the next try ends it', async () => {
     const kms = faultyKms(keks('a', 'b'));
-    const { org, keyring, operations, store } = await newOrg([kms]);
+    const { org, keyring, operations, store } = await newOrg(database, [kms]);
     const sealed = (await keyring.org(org)).sealText(CELL, 'x');
     await operations.rotate(org);
     let rounds = 0;
@@ -169,7 +146,7 @@ describe('a move', () => {
   });
 
   it('is done again when another operator changes the wraps in the middle', async () => {
-    const { org, operations, operator, store } = await newOrg();
+    const { org, operations, operator, store } = await newOrg(database);
     const overtaken = interrupted(store, 'replaceWraps', () => operations.addWrap(org, 'local:c'));
     await operator({ store: overtaken }).moveKek(org, { from: 'local:a', to: 'local:b' });
     expect(urisOf(await store.load(org))).toEqual([['local:c', 'local:b']]);

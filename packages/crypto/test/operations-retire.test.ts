@@ -7,22 +7,13 @@ import {
   blindIndexCounter,
   type ReferenceCounter,
   StillReferencedError,
-  type SweepOptions,
   sealedColumnCounter,
-  sweepColumn,
 } from '../src/operations/index.ts';
 import { codeOf, codeOfAsync } from './keyring-setup.ts';
-import {
-  anyOrg,
-  connect,
-  type KeyDatabase,
-  keks,
-  keyDatabase,
-  type Station,
-  station,
-} from './operations-setup.ts';
+import type { KeyDatabase, Station } from './operations-setup.ts';
+import { memo, SealedTable, TABLE } from './sealed-table-setup.ts';
 
-const TABLE = 'ledger.entry';
+let table: SealedTable;
 let database: KeyDatabase;
 let app: Kysely<unknown>;
 let parts: Station;
@@ -31,61 +22,17 @@ let oldKeyId: string;
 let keys: OrgKeys;
 
 beforeAll(async () => {
-  database = await keyDatabase(inject('databaseUrl'), 'retire');
-  await sql`create schema ledger`.execute(database.db);
-  await sql`create table ledger.entry (
-    org_id uuid not null, id uuid primary key, number bigint not null default 0, memo text, scan bytea, pair bytea, memo_index text)`.execute(
-    database.db,
-  );
-  await sql.raw(`grant usage on schema ledger to ${database.app}`).execute(database.db);
-  await sql.raw(`grant select, insert, update on ledger.entry to ${database.app}`).execute(database.db);
-  app = connect(database.appUrl) as unknown as Kysely<unknown>;
+  table = await SealedTable.open(inject('databaseUrl'), 'retire');
+  ({ database, app } = table);
 });
-afterAll(async () => {
-  await app.destroy();
-  await database.close();
-});
+afterAll(() => table.close());
 beforeEach(async () => {
-  await sql`truncate ledger.entry`.execute(database.db);
-  parts = station(database.store, [keks('a', 'b')]);
-  org = anyOrg();
-  await parts.keyring.createOrg(org);
-  // A process whose lease outlives every rule: what it seals comes later than it should.
-  keys = await parts.another({ lease: { maxAgeMs: 1e12 } }).org(org);
-  oldKeyId = keys.activeKeyId;
+  ({ parts, org, oldKeyId, keys } = await table.reset());
 });
-
-const memo = (row: string) => ({ table: TABLE, column: 'memo', row });
-const scan = (row: string) => ({ table: TABLE, column: 'scan', row });
-const memoCounter = () => sealedColumnCounter(app, TABLE, 'memo');
-const fresh = () => parts.another().org(org);
-
-async function insert(row: string, text: string, by: OrgKeys = keys, owner: OrgId = org): Promise<void> {
-  await sql`insert into ledger.entry (org_id, id, memo, scan) values (${owner}, ${row}, ${by.sealText(memo(row), text)},
-    ${Buffer.from(by.seal(scan(row), new TextEncoder().encode(text)))})`.execute(app);
-}
-
-async function rotated(): Promise<void> {
-  await parts.operations.rotate(org);
-  parts.clock.advance(3_600_000);
-}
-
-const stateOf = async () => (await database.store.load(org)).find(({ keyId }) => keyId === oldKeyId)?.state;
-
-const sweepOf = (column: string, more: Partial<SweepOptions<unknown>> = {}) =>
-  sweepColumn({
-    db: app,
-    table: TABLE,
-    column,
-    rowColumn: 'id',
-    orgColumn: 'org_id',
-    keys: () => parts.keyring.org(org),
-    ...more,
-  });
 
 describe('retirement', () => {
   it('needs a rotation, a counter, and the longest lease to have passed', async () => {
-    const counters = [memoCounter()];
+    const counters = [table.memoCounter()];
     const retire = () => parts.operations.retire(org, oldKeyId, counters);
     expect(await codeOfAsync(retire())).toBe('crypto.version_active');
     await parts.operations.rotate(org);
@@ -97,7 +44,7 @@ describe('retirement', () => {
     expect(await codeOfAsync(parts.operations.retire(org, '00'.repeat(16), counters))).toBe(
       'crypto.unknown_key_version',
     );
-    expect(await stateOf()).toBe('decrypt_only');
+    expect(await table.stateOfOld()).toBe('decrypt_only');
     expect(await retire()).toMatchObject({
       v: 1,
       org,
@@ -106,14 +53,14 @@ describe('retirement', () => {
       counted: ['ledger.entry.memo'],
       retiredAt: new Date(parts.clock.now()).toISOString(),
     });
-    expect(await stateOf()).toBe('retired');
+    expect(await table.stateOfOld()).toBe('retired');
   });
 
   it('is refused while a row names the version, and says where and how many', async () => {
-    for (let i = 0; i < 3; i += 1) await insert(randomUUID(), `memo ${i}`);
-    await rotated();
+    for (let i = 0; i < 3; i += 1) await table.insert(randomUUID(), `memo ${i}`);
+    await table.rotated();
     for (const [counter, count] of [
-      [memoCounter(), 3],
+      [table.memoCounter(), 3],
       [sealedColumnCounter(app, TABLE, 'scan'), 3],
     ] as const) {
       const refused = await parts.operations
@@ -122,36 +69,36 @@ describe('retirement', () => {
       expect(refused).toBeInstanceOf(StillReferencedError);
       expect(refused).toMatchObject({ code: 'crypto.still_referenced', counter: counter.name, count });
     }
-    expect(await stateOf()).toBe('decrypt_only');
+    expect(await table.stateOfOld()).toBe('decrypt_only');
   });
 
   it('notices a row written between the two counts, and the version opens as before', async () => {
-    await rotated();
+    await table.rotated();
     const row = randomUUID();
     let counted = 0;
     const late: ReferenceCounter = {
       name: 'write between the counts',
       count: async () => {
         // Called last in the first round: the row comes after the memo count, before the state changes.
-        if (++counted === 1) await insert(row, 'late');
+        if (++counted === 1) await table.insert(row, 'late');
         return 0;
       },
     };
     const refused = await parts.operations
-      .retire(org, oldKeyId, [memoCounter(), late])
+      .retire(org, oldKeyId, [table.memoCounter(), late])
       .catch((error: unknown) => error);
     expect(refused).toMatchObject({
       code: 'crypto.still_referenced',
       counter: 'ledger.entry.memo',
       count: 1,
     });
-    expect(await stateOf()).toBe('decrypt_only');
+    expect(await table.stateOfOld()).toBe('decrypt_only');
     const { rows } = await sql<{ memo: string }>`select memo from ledger.entry`.execute(app);
-    expect((await fresh()).openText(memo(row), rows[0]?.memo ?? '')).toBe('late');
+    expect((await table.fresh()).openText(memo(row), rows[0]?.memo ?? '')).toBe('late');
   });
 
   it('waits for a transaction whose row no count can see yet', async () => {
-    await rotated();
+    await table.rotated();
     const row = randomUUID();
     const writer = new pg.Client({ connectionString: database.appUrl });
     writer.on('error', () => {}); // the server may stop while the session closes
@@ -166,15 +113,15 @@ describe('retirement', () => {
     expect(await codeOfAsync(parts.operations.retire(org, oldKeyId, [impatient]))).toBe(
       'crypto.retirement_too_early',
     );
-    expect(await stateOf()).toBe('decrypt_only');
-    const retiring = codeOfAsync(parts.operations.retire(org, oldKeyId, [memoCounter()]));
+    expect(await table.stateOfOld()).toBe('decrypt_only');
+    const retiring = codeOfAsync(parts.operations.retire(org, oldKeyId, [table.memoCounter()]));
     await writer.query('commit');
     expect(await retiring).toBe('crypto.still_referenced');
     await writer.end();
   });
 
   it('leaves the state unchanged when a counter throws or lies, at the first count or the second', async () => {
-    await rotated();
+    await table.rotated();
     for (const at of [1, 2]) {
       for (const answer of [
         () => Promise.reject(new Error('database gone')),
@@ -192,7 +139,7 @@ describe('retirement', () => {
         };
         await expect(parts.operations.retire(org, oldKeyId, [counter])).rejects.toThrow();
         expect(calls).toBe(at);
-        expect(await stateOf()).toBe('decrypt_only');
+        expect(await table.stateOfOld()).toBe('decrypt_only');
       }
     }
   });
@@ -200,32 +147,32 @@ describe('retirement', () => {
   it('makes the version open no more, for no new lease, and can be taken back', async () => {
     const row = randomUUID();
     const sealed = keys.sealText(memo(row), 'kept elsewhere');
-    await rotated();
-    await parts.operations.retire(org, oldKeyId, [memoCounter()]);
-    const reader = await fresh();
+    await table.rotated();
+    await parts.operations.retire(org, oldKeyId, [table.memoCounter()]);
+    const reader = await table.fresh();
     expect(codeOf(() => reader.openText(memo(row), sealed))).toBe('crypto.unknown_key_version');
     expect(reader.keyIds).toHaveLength(1);
     await database.store.setState(org, oldKeyId, 'retired', 'decrypt_only');
-    expect((await fresh()).openText(memo(row), sealed)).toBe('kept elsewhere');
+    expect((await table.fresh()).openText(memo(row), sealed)).toBe('kept elsewhere');
   });
 
   it('killed between its counts is ended by the next call, which still finds what was written', async () => {
-    await rotated();
+    await table.rotated();
     const row = randomUUID();
     await database.store.setState(org, oldKeyId, 'decrypt_only', 'retired'); // what the crash leaves
-    await insert(row, 'late');
-    expect(await codeOfAsync(parts.operations.retire(org, oldKeyId, [memoCounter()]))).toBe(
+    await table.insert(row, 'late');
+    expect(await codeOfAsync(parts.operations.retire(org, oldKeyId, [table.memoCounter()]))).toBe(
       'crypto.still_referenced',
     );
-    expect(await stateOf()).toBe('decrypt_only');
+    expect(await table.stateOfOld()).toBe('decrypt_only');
     await sql`delete from ledger.entry`.execute(database.db);
     await database.store.setState(org, oldKeyId, 'decrypt_only', 'retired');
-    await parts.operations.retire(org, oldKeyId, [memoCounter()]);
-    expect(await stateOf()).toBe('retired');
+    await parts.operations.retire(org, oldKeyId, [table.memoCounter()]);
+    expect(await table.stateOfOld()).toBe('retired');
   });
 
   it('tells both errors when the version cannot be set back', async () => {
-    await rotated();
+    await table.rotated();
     let counts = 0;
     const store = {
       ...bound(database.store),
@@ -234,7 +181,7 @@ describe('retirement', () => {
     };
     const failing: ReferenceCounter = { name: 'second', count: async () => counts++ };
     await expect(parts.operator({ store }).retire(org, oldKeyId, [failing])).rejects.toThrow(AggregateError);
-    expect(await stateOf()).toBe('retired');
+    expect(await table.stateOfOld()).toBe('retired');
   });
 });
 
@@ -254,10 +201,10 @@ describe('counting in SQL', () => {
       await sql`insert into ledger.entry (org_id, id, memo, scan) values (${org}, ${randomUUID()},
         ${`rf1.${Buffer.from(variant).toString('base64url')}`}, ${Buffer.from(variant)})`.execute(app);
     }
-    expect(await memoCounter().count(org, oldKeyId)).toBe(3);
+    expect(await table.memoCounter().count(org, oldKeyId)).toBe(3);
     expect(await sealedColumnCounter(app, TABLE, 'scan').count(org, oldKeyId)).toBe(3);
     const upper = oldKeyId.toUpperCase();
-    await expect(memoCounter().count(org, upper)).rejects.toThrow(TypeError);
+    await expect(table.memoCounter().count(org, upper)).rejects.toThrow(TypeError);
   });
 
   it('can use an index, and counts index values by the tag of their key', async () => {
@@ -290,7 +237,7 @@ describe('counting in SQL', () => {
     }
     await app.transaction().execute(async (trx) => {
       await expect(sealedColumnCounter(trx, TABLE, 'memo').count(org, oldKeyId)).rejects.toThrow(TypeError);
-      await expect(sweepOf('memo', { db: trx })).rejects.toThrow(TypeError);
+      await expect(table.sweep('memo', { db: trx })).rejects.toThrow(TypeError);
     });
   });
 });

@@ -5,6 +5,7 @@ import pg from 'pg';
 import { createTestDatabase, type TestDatabase } from '../../../tools/test-database.ts';
 import {
   createKeyring,
+  type DekRecord,
   type Keyring,
   type KeyringOptions,
   type KeyStore,
@@ -113,4 +114,41 @@ export function station(
       ...more,
     });
   return { clock, keyring: another(), operations: operator(), another, operator };
+}
+
+/** KEK URIs of each version. */
+export const urisOf = (records: readonly DekRecord[]): string[][] =>
+  records.map(({ wraps }) => wraps.map(({ kekUri }) => kekUri));
+
+/** A station over a key database, and a fresh organisation in it. */
+export async function newOrg(
+  { store }: KeyDatabase,
+  kms: readonly KmsProvider[] = [keks('a', 'b', 'c')],
+): Promise<Station & { readonly org: OrgId; readonly store: KeyStore }> {
+  const parts = station(store, kms);
+  const org = anyOrg();
+  await parts.keyring.createOrg(org);
+  return { ...parts, org, store };
+}
+
+/** A store that does something once, right before a method. */
+export function interrupted(
+  store: KeyStore,
+  method: 'insertVersion' | 'replaceWraps' | 'setState' | 'destroyWraps',
+  first: () => Promise<unknown>,
+): KeyStore {
+  let pending = true;
+  return new Proxy(store, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (typeof value !== 'function') return value;
+      return async (...args: unknown[]) => {
+        if (name === method && pending) {
+          pending = false;
+          await first();
+        }
+        return Reflect.apply(value, target, args);
+      };
+    },
+  });
 }

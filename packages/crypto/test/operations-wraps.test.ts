@@ -4,7 +4,16 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import type { DekRecord, KeyStore, KmsProvider } from '../src/index.ts';
 import { faultyKms, memoryKeyStore } from '../src/testing/index.ts';
 import { CELL, codeOfAsync } from './keyring-setup.ts';
-import { anyOrg, type KeyDatabase, keks, keyDatabase, station } from './operations-setup.ts';
+import {
+  anyOrg,
+  interrupted,
+  type KeyDatabase,
+  keks,
+  keyDatabase,
+  newOrg,
+  station,
+  urisOf,
+} from './operations-setup.ts';
 
 let database: KeyDatabase;
 beforeAll(async () => {
@@ -13,38 +22,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await database.close();
 });
-
-const urisOf = (records: readonly DekRecord[]) =>
-  records.map(({ wraps }) => wraps.map(({ kekUri }) => kekUri));
-
-async function newOrg(kms: readonly KmsProvider[] = [keks('a', 'b', 'c')]) {
-  const parts = station(database.store, kms);
-  const org = anyOrg();
-  await parts.keyring.createOrg(org);
-  return { ...parts, org, store: database.store };
-}
-
-/** A store that does something once, right before a method. */
-function interrupted(
-  store: KeyStore,
-  method: 'insertVersion' | 'replaceWraps' | 'setState' | 'destroyWraps',
-  first: () => Promise<unknown>,
-): KeyStore {
-  let pending = true;
-  return new Proxy(store, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name);
-      if (typeof value !== 'function') return value;
-      return async (...args: unknown[]) => {
-        if (name === method && pending) {
-          pending = false;
-          await first();
-        }
-        return Reflect.apply(value, target, args);
-      };
-    },
-  });
-}
 
 /** A store with another `load`. */
 function withLoad(store: KeyStore, load: KeyStore['load']): KeyStore {
@@ -59,7 +36,7 @@ function withLoad(store: KeyStore, load: KeyStore['load']): KeyStore {
 
 describe('rotation', () => {
   it('makes a new active version under the same KEKs; what was sealed before opens on', async () => {
-    const { org, keyring, operations, another, store } = await newOrg();
+    const { org, keyring, operations, another, store } = await newOrg(database);
     await operations.addWrap(org, 'local:b');
     const sealed = (await keyring.org(org)).sealText(CELL, 'before');
     const { keyId, version } = await operations.rotate(org);
@@ -75,7 +52,7 @@ describe('rotation', () => {
   });
 
   it('by many operators at the same time makes one version, and each of them is told of it', async () => {
-    const { org, operator, store } = await newOrg();
+    const { org, operator, store } = await newOrg(database);
     let together = () => store;
     // All have read the keys before the first writes.
     let reading = 5;
@@ -113,7 +90,7 @@ describe('rotation', () => {
 
   it('writes nothing when a new wrap does not open, or the KMS refuses', async () => {
     const kms = faultyKms(keks('a'));
-    const { org, operations, operator, store } = await newOrg([kms]);
+    const { org, operations, operator, store } = await newOrg(database, [kms]);
     const before = await store.load(org);
     kms.fail('disabled');
     expect(await codeOfAsync(operations.rotate(org))).toBe('crypto.key_revoked');
@@ -129,7 +106,7 @@ describe('rotation', () => {
   });
 
   it('refuses an unknown organisation and a shredded one', async () => {
-    const { org, operations } = await newOrg();
+    const { org, operations } = await newOrg(database);
     expect(await codeOfAsync(operations.rotate(anyOrg()))).toBe('crypto.org_unknown');
     await operations.shred(org, { reason: 'test' });
     expect(await codeOfAsync(operations.rotate(org))).toBe('crypto.key_shredded');
@@ -139,7 +116,7 @@ describe('rotation', () => {
 
 describe('wraps', () => {
   it('are added to every version, retired ones too, and the data opens through each alone', async () => {
-    const { org, keyring, operations, store, clock } = await newOrg();
+    const { org, keyring, operations, store, clock } = await newOrg(database);
     const sealed = (await keyring.org(org)).sealText(CELL, 'x');
     const [first] = await store.load(org);
     await operations.rotate(org);
@@ -159,7 +136,7 @@ describe('wraps', () => {
   });
 
   it('can not be removed down to none', async () => {
-    const { org, operations, store } = await newOrg();
+    const { org, operations, store } = await newOrg(database);
     expect(await codeOfAsync(operations.removeWrap(org, 'local:a'))).toBe('crypto.last_wrap');
     expect(await operations.removeWrap(org, 'local:c')).toEqual({ versions: 0, kmsCalls: 0 });
     await operations.rotate(org);
@@ -173,7 +150,7 @@ describe('wraps', () => {
   });
 
   it('removed by two operators, each the one the other relies on, leave one', async () => {
-    const { org, operations, operator, store } = await newOrg();
+    const { org, operations, operator, store } = await newOrg(database);
     await operations.addWrap(org, 'local:b');
     const overtaken = interrupted(store, 'replaceWraps', () => operations.removeWrap(org, 'local:b'));
     expect(await codeOfAsync(operator({ store: overtaken }).removeWrap(org, 'local:a'))).toBe(
@@ -184,7 +161,7 @@ describe('wraps', () => {
 
   it('are not removed while no other one opens', async () => {
     const provider = keks('a', 'b');
-    const { org, operations, operator, store } = await newOrg([provider]);
+    const { org, operations, operator, store } = await newOrg(database, [provider]);
     await operations.addWrap(org, 'local:b');
     const before = await store.load(org);
     const bOnlyWraps: KmsProvider = {
@@ -215,7 +192,7 @@ describe('wraps', () => {
       unwrap: async (kekUri, ...rest) =>
         provider.unwrap(kekUri === 'local:a' ? 'local:gone' : kekUri, ...rest),
     };
-    const { org, keyring, operations, another, operator } = await newOrg([provider]);
+    const { org, keyring, operations, another, operator } = await newOrg(database, [provider]);
     await operations.addWrap(org, 'local:b');
     const sealed = (await keyring.org(org)).sealText(CELL, 'x');
     const process = another({ kms: [destroyedA] });
@@ -229,7 +206,7 @@ describe('wraps', () => {
     ['binds the context', () => keks('a', 'b')],
     ['binds nothing, so that only our binding tells', blindKms],
   ])('swapped between organisations are found by every operation, with a KMS that %s', async (_, make) => {
-    const one = await newOrg([make()]);
+    const one = await newOrg(database, [make()]);
     const other = anyOrg();
     await one.keyring.createOrg(other);
     await sql`update crypto.dek_wrap w set wrapped = o.wrapped, binding = o.binding from crypto.dek_wrap o
@@ -269,7 +246,7 @@ describe('data keys', () => {
         return result;
       },
     };
-    const { org, operator, store } = await newOrg([provider]);
+    const { org, operator, store } = await newOrg(database, [provider]);
     const operations = operator({ kms: [watching] });
     await operations.rotate(org);
     await operations.moveKek(org, { from: 'local:a', to: 'local:b' });

@@ -1,13 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
+import { onlyFence } from '../../../tools/doc-snippets.ts';
 
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
 const format = readFileSync(new URL('../../../docs/formats/field-v1.md', import.meta.url), 'utf8');
 
 it('the example of the README runs and prints what the README says', () => {
   const file = new URL('./readme-block.tmp.ts', import.meta.url);
-  writeFileSync(file, /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? '');
+  writeFileSync(file, onlyFence(readme, 'ts'));
   try {
     const args = ['--conditions=@ringfence/source', file.pathname];
     expect(execFileSync(process.execPath, args, { encoding: 'utf8' })).toBe(

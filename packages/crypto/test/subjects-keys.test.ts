@@ -8,9 +8,7 @@ import {
   subjectKeyIdOfMessage,
 } from '../src/subjects/index.ts';
 import { codeOf, codeOfAsync, ORG_A, ORG_B } from './keyring-setup.ts';
-import { answering, CELL, recordOf, subjectWorld } from './subjects-setup.ts';
-
-const TEXT = 'DE02120300000000202051';
+import { answering, CELL, recordOf, subjectWorld, TEXT } from './subjects-setup.ts';
 
 describe('the key of a data subject', () => {
   it('seals and opens text and bytes for a cell, without a KMS call', async () => {

@@ -2,9 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { createSubjectKeys } from '../src/subjects/index.ts';
 import { memorySubjectKeyStore } from '../src/testing/index.ts';
 import { codeOf, codeOfAsync, ORG_A } from './keyring-setup.ts';
-import { answering, CELL, recordOf, subjectWorld } from './subjects-setup.ts';
-
-const TEXT = 'DE02120300000000202051';
+import { answering, CELL, recordOf, subjectWorld, TEXT } from './subjects-setup.ts';
 
 describe('the cache of subject keys', () => {
   it('makes one key and one read for many callers at once', async () => {

@@ -12,6 +12,7 @@ import {
 import { memorySubjectKeyStore } from '../src/testing/index.ts';
 import { type World, world } from './keyring-setup.ts';
 
+export const TEXT = 'DE02120300000000202051';
 export const CELL = { table: 'payslip', column: 'iban', row: 'row-1' } as const;
 
 export interface SubjectWorld extends World {

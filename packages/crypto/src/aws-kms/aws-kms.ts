@@ -4,7 +4,7 @@
  * own), and the answering key is compared with the asked one; replicas of a multi-Region key count as one key.
  */
 import { DecryptCommand, DescribeKeyCommand, EncryptCommand, type KMSClient } from '@aws-sdk/client-kms';
-import { type CloudKms, cloudKmsProvider, KmsRefusal } from '../cloud-kms/cloud-provider.ts';
+import { type CloudKms, cloudKmsProvider, KmsRefusal, type PlainCall } from '../cloud-kms/cloud-provider.ts';
 import type { KekState, KmsProvider, WrapContext } from '../kms.ts';
 import { classifyAwsError } from './aws-errors.ts';
 import { type AwsKmsKey, isSameKey, parseKeyArn } from './key-arn.ts';
@@ -58,28 +58,28 @@ export function awsKms(options: AwsKmsOptions): KmsProvider {
       return { key, client: chosen };
     },
 
-    async encrypt({ key, client }, transportKey, { context, signal }) {
+    async encrypt({ key, client }, transportKey, { context, ...call }) {
       const command = new EncryptCommand({
         KeyId: key.arn,
         Plaintext: transportKey,
         EncryptionAlgorithm: 'SYMMETRIC_DEFAULT',
         EncryptionContext: encryptionContext(context),
       });
-      const answer = await client.send(command, { abortSignal: signal });
+      const answer = await client.send(noting(command, call), { abortSignal: call.signal });
       const requestId = answer.$metadata.requestId;
       checkKey(key, answer.KeyId, requestId);
       if (!(answer.CiphertextBlob instanceof Uint8Array)) throw missing('CiphertextBlob', requestId);
       return { kekVersion: '', kmsCiphertext: answer.CiphertextBlob, requestId };
     },
 
-    async decrypt({ key, client }, header, { context, signal }) {
+    async decrypt({ key, client }, header, { context, ...call }) {
       const command = new DecryptCommand({
         KeyId: key.arn,
         CiphertextBlob: header.kmsCiphertext,
         EncryptionAlgorithm: 'SYMMETRIC_DEFAULT',
         EncryptionContext: encryptionContext(context),
       });
-      const answer = await client.send(command, { abortSignal: signal });
+      const answer = await client.send(noting(command, call), { abortSignal: call.signal });
       const requestId = answer.$metadata.requestId;
       if (!(answer.Plaintext instanceof Uint8Array)) throw missing('Plaintext', requestId);
       try {
@@ -91,8 +91,9 @@ export function awsKms(options: AwsKmsOptions): KmsProvider {
       return { transportKey: answer.Plaintext, requestId };
     },
 
-    async describe({ key, client }, { signal }) {
-      const answer = await client.send(new DescribeKeyCommand({ KeyId: key.arn }), { abortSignal: signal });
+    async describe({ key, client }, call) {
+      const command = noting(new DescribeKeyCommand({ KeyId: key.arn }), call);
+      const answer = await client.send(command, { abortSignal: call.signal });
       const requestId = answer.$metadata.requestId;
       checkKey(key, answer.KeyMetadata?.Arn, requestId);
       const state = answer.KeyMetadata?.KeyState;
@@ -125,6 +126,29 @@ function encryptionContext(context: WrapContext): Record<string, string> {
     version: String(context.version),
     purpose: context.purpose,
   };
+}
+
+/** Reads the request id of every attempt: results and errors of the SDK have that of the last one only. */
+function noting<Command extends { readonly middlewareStack: unknown }>(
+  command: Command,
+  { noteRequestId }: PlainCall,
+): Command {
+  const stack = command.middlewareStack as KMSClient['middlewareStack'];
+  stack.add(
+    (next) => async (args) => {
+      const result = await next(args);
+      noteRequestId(requestIdOf(result.response));
+      return result;
+    },
+    // Inside the deserialiser, which throws on refusals, and inside the retries.
+    { step: 'deserialize', priority: 'low', name: 'ringfenceRequestId' },
+  );
+  return command;
+}
+
+function requestIdOf(response: unknown): unknown {
+  const { headers } = response as { readonly headers?: Readonly<Record<string, unknown>> };
+  return headers?.['x-amzn-requestid'];
 }
 
 function checkKey(asked: AwsKmsKey, answered: string | undefined, requestId: string | undefined): void {

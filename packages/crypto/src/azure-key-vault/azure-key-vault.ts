@@ -15,6 +15,7 @@ import {
   cloudKmsProvider,
   KmsRefusal,
   MAX_ATTEMPTS,
+  type PlainCall,
 } from '../cloud-kms/cloud-provider.ts';
 import { equal } from '../cloud-kms/wrap-envelope.ts';
 import type { KekState, KmsProvider } from '../kms.ts';
@@ -93,19 +94,19 @@ export function azureKeyVault(options: AzureKeyVaultOptions): KmsProvider {
       return unwrap(used, header.kmsCiphertext, call);
     },
 
-    async describe(key, { signal }) {
+    async describe(key, call) {
       const keys = clients.keys(key.vaultUrl);
       const seen = new SeenAnswer();
       try {
         const version = key.version === '' ? {} : { version: key.version };
-        const { properties } = await keys.getKey(key.name, { ...seen.options({ signal }), ...version });
+        const { properties } = await keys.getKey(key.name, { ...seen.options(call), ...version });
         if (answeredVersion(key, properties.id) === undefined) {
           throw malformed('another key answered', seen.requestId);
         }
         return properties.enabled === true ? 'enabled' : 'disabled';
       } catch (error) {
         if (classifyAzureError(error, 'describe').code !== 'crypto.key_destroyed') throw error;
-        return await deletedState(keys, key, signal);
+        return await deletedState(keys, key, call);
       }
     },
 
@@ -155,11 +156,12 @@ class SeenAnswer {
   requestId: string | undefined;
   #body: unknown;
 
-  options(call: Pick<CloudCall, 'signal'>): RequestOptions {
+  options(call: PlainCall): RequestOptions {
     return {
       abortSignal: call.signal,
       onResponse: (response) => {
         this.requestId = response.headers.get('x-ms-request-id');
+        call.noteRequestId(this.requestId);
         this.#body = response.parsedBody;
       },
     };
@@ -250,9 +252,9 @@ function remembered<T>(map: Map<string, T>, key: string, make: () => T): T {
 }
 
 /** A deleted key stays recoverable for a while, if the caller may see that. */
-async function deletedState(keys: KeyClient, key: AzureKey, signal: AbortSignal): Promise<KekState> {
+async function deletedState(keys: KeyClient, key: AzureKey, call: PlainCall): Promise<KekState> {
   try {
-    await keys.getDeletedKey(key.name, { abortSignal: signal });
+    await keys.getDeletedKey(key.name, new SeenAnswer().options(call));
     return 'pending_deletion';
   } catch (error) {
     const { code } = classifyAzureError(error, 'describe');

@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { KeyStore } from '../key-store.ts';
+import type { KeyUseSink } from '../key-use/key-use-ledger.ts';
 import type { KmsProvider } from '../kms.ts';
 import type { ReferenceCounter } from '../operations/retirement.ts';
 import type { OrgId } from '../org-id.ts';
@@ -29,6 +30,8 @@ export interface CryptoCliConfig {
   readonly orgs?: () => AsyncIterable<OrgId> | Iterable<OrgId>;
   /** Channel on which keyrings listen, so that they follow at once. */
   readonly revocations?: RevocationChannel;
+  /** Ledger that gets the request ids of the KMS calls; flushed before `close`. */
+  readonly keyUse?: KeyUseSink;
   /** Time limit of one KMS call, ms. Default 10 000. */
   readonly kmsTimeoutMs?: number;
   /** Longest lease of any keyring of the application, ms. Default 300 000. */

@@ -52,7 +52,7 @@ async function runCommand(
   config: CryptoCliConfig,
   terminal: Terminal,
 ): Promise<CommandResult> {
-  const { app, kms, store, kekFor, revocations, kmsTimeoutMs, maxLeaseAgeMs } = config;
+  const { app, kms, store, kekFor, revocations, keyUse, kmsTimeoutMs, maxLeaseAgeMs } = config;
   try {
     const operations = createKeyOperations({
       app,
@@ -60,11 +60,13 @@ async function runCommand(
       store,
       kekFor,
       ...(revocations !== undefined && { revocations }),
+      ...(keyUse !== undefined && { keyUse }),
       ...(kmsTimeoutMs !== undefined && { kmsTimeoutMs }),
       ...(maxLeaseAgeMs !== undefined && { maxLeaseAgeMs }),
     });
     return await COMMANDS[command]({ args, config, operations, terminal });
   } finally {
+    await keyUse?.flush();
     await config.close?.();
   }
 }

@@ -5,9 +5,9 @@
  * request), without server texts and without bytes; transport keys are wiped.
  */
 import { randomBytes } from 'node:crypto';
+import { CallGivenUp, checkTimeout, withDeadline } from '../deadline.ts';
 import { type CryptoErrorDetails, RingfenceCryptoError } from '../errors.ts';
 import type { KekState, KmsCallOptions, KmsProvider, UnwrapResult, WrapContext, WrapResult } from '../kms.ts';
-import { CallGivenUp, checkTimeout, withDeadline } from './deadline.ts';
 import {
   encodeWrapContext,
   equal,
@@ -61,7 +61,12 @@ export interface CloudCall {
   readonly contextBytes: Uint8Array;
   readonly signal: AbortSignal;
   readonly timeoutMs: number;
+  /** Takes the request id of every answer, refusals and repeated attempts included. */
+  readonly noteRequestId: (requestId: unknown) => void;
 }
+
+/** What of a call does not concern a context. */
+export type PlainCall = Omit<CloudCall, 'context' | 'contextBytes'>;
 
 /** What a cloud must be able to do. `Kek` is a KEK resolved from its URI, with the client that reaches it. */
 export interface CloudKms<Kek> {
@@ -80,7 +85,7 @@ export interface CloudKms<Kek> {
     header: WrapHeader,
     call: CloudCall,
   ): Promise<{ readonly transportKey: Uint8Array; readonly requestId?: string | undefined }>;
-  describe(kek: Kek, call: Pick<CloudCall, 'signal' | 'timeoutMs'>): Promise<KekState>;
+  describe(kek: Kek, call: PlainCall): Promise<KekState>;
   /** Names a failure of the SDK. Must be total. */
   classify(error: unknown, operation: KmsOperation): KmsFailure;
 }
@@ -97,13 +102,17 @@ export function cloudKmsProvider<Kek>(
     kekUri: string,
     details: CryptoErrorDetails,
     options: KmsCallOptions | undefined,
-    call: (kek: Kek, signal: AbortSignal) => Promise<T>,
+    call: (kek: Kek, plain: PlainCall) => Promise<T>,
   ): Promise<T> => {
+    const noteRequestId = (requestId: unknown): void => {
+      const safe = safeToken(requestId, 128);
+      if (safe !== undefined) options?.onRequestId?.(safe);
+    };
     try {
       return await withDeadline(timeoutMs, options?.signal, async (signal) => {
         const kek = await cloud.resolve(nameOf(cloud.scheme, kekUri));
         try {
-          return await call(kek, signal);
+          return await call(kek, { signal, timeoutMs, noteRequestId });
         } catch (error) {
           throw typedError(cloud.service, judge(cloud, error, operation), details);
         }
@@ -129,10 +138,10 @@ export function cloudKmsProvider<Kek>(
         throw new TypeError(`a key to wrap must be ${KEY_BYTES} bytes`);
       }
       const contextBytes = encodeWrapContext(cloud.scheme, context);
-      return run('wrap', kekUri, detailsOf(kekUri, context), options, async (kek, signal) => {
+      return run('wrap', kekUri, detailsOf(kekUri, context), options, async (kek, plain) => {
         const transportKey = randomBytes(KEY_BYTES);
         try {
-          const made = await cloud.encrypt(kek, transportKey, { context, contextBytes, signal, timeoutMs });
+          const made = await cloud.encrypt(kek, transportKey, { context, contextBytes, ...plain });
           const length = made.kmsCiphertext.length;
           if (length === 0 || length > MAX_KMS_CIPHERTEXT_BYTES || equal(made.kmsCiphertext, transportKey)) {
             throw new KmsRefusal('crypto.kms_malformed_answer', 'no ciphertext', made.requestId);
@@ -151,10 +160,10 @@ export function cloudKmsProvider<Kek>(
       options?: KmsCallOptions,
     ): Promise<UnwrapResult> {
       const contextBytes = encodeWrapContext(cloud.scheme, context);
-      return run('unwrap', kekUri, detailsOf(kekUri, context), options, async (kek, signal) => {
+      return run('unwrap', kekUri, detailsOf(kekUri, context), options, async (kek, plain) => {
         const wrap = parseWrap(wrapped);
         if (wrap === undefined) throw new KmsRefusal('crypto.wrap_tampered', 'damaged wrap');
-        const call = { context, contextBytes, signal, timeoutMs };
+        const call = { context, contextBytes, ...plain };
         const { transportKey, requestId } = await cloud.decrypt(kek, wrap, call);
         try {
           if (transportKey.length !== KEY_BYTES) {
@@ -165,7 +174,7 @@ export function cloudKmsProvider<Kek>(
             throw new KmsRefusal('crypto.wrap_tampered', 'wrap does not authenticate', requestId);
           }
           // The caller was released already: nobody would wipe a key that arrives now.
-          if (signal.aborted) key.fill(0);
+          if (plain.signal.aborted) key.fill(0);
           return result({ key }, requestId);
         } finally {
           transportKey.fill(0);
@@ -175,9 +184,7 @@ export function cloudKmsProvider<Kek>(
 
     async describe(kekUri: string, options?: KmsCallOptions): Promise<KekState> {
       try {
-        return await run('describe', kekUri, { kekUri }, options, (kek, signal) =>
-          cloud.describe(kek, { signal, timeoutMs }),
-        );
+        return await run('describe', kekUri, { kekUri }, options, (kek, plain) => cloud.describe(kek, plain));
       } catch (error) {
         // The question was for the state: a refusal that names the state is the answer.
         if (error instanceof RingfenceCryptoError && error.code === 'crypto.key_destroyed')

@@ -5,11 +5,11 @@
  */
 import type { KeyManagementServiceClient } from '@google-cloud/kms';
 import {
-  type CloudCall,
   type CloudKms,
   cloudKmsProvider,
   KmsRefusal,
   MAX_ATTEMPTS,
+  type PlainCall,
 } from '../cloud-kms/cloud-provider.ts';
 import type { KekState, KmsProvider } from '../kms.ts';
 import { crc32c } from './crc32c.ts';
@@ -139,7 +139,7 @@ const STATES: Readonly<Record<string, KekState>> = {
 const UNAVAILABLE = 14;
 
 /** `timeout` ends the RPC on the wire, `signal` at once where the client knows it (google-gax 6). */
-function callOptions({ signal, timeoutMs }: Pick<CloudCall, 'signal' | 'timeoutMs'>): CallOptions {
+function callOptions({ signal, timeoutMs }: PlainCall): CallOptions {
   return {
     timeout: timeoutMs,
     signal,

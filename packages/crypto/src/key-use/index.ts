@@ -1,4 +1,4 @@
-/** `@ringfence/crypto`: what keys were used for, counted per lease. */
+/** `@ringfence/crypto`: what keys were used for, counted per lease, and every KMS call. */
 export type { KeyUse, KeyUseCount, KeyUsePort, KmsCall, UsedKey } from './key-use.ts';
 export {
   type KeyUseFailure,

@@ -1,5 +1,6 @@
 /**
- * What the key-use ledger reports: counts per lease and the KMS calls behind it, never an event per message.
+ * What the key-use ledger reports: counts per lease, the KMS calls behind it and those of key operations, never
+ * an event per message.
  * Invariant: ids, names and numbers only; no row id, no content, no key.
  */
 import type { CryptoErrorCode } from '../errors.ts';
@@ -36,26 +37,31 @@ export interface KeyUseCount {
 /** One call to a KMS. */
 export interface KmsCall {
   /** What was asked. */
-  readonly operation: 'wrap' | 'unwrap';
+  readonly operation: 'wrap' | 'unwrap' | 'describe';
   /** URI of the KEK. */
   readonly kekUri: string;
-  /** Id of the data-key version, 32 hex digits. */
+  /** Id of the data-key version, 32 hex digits; empty for `describe`, which concerns none. */
   readonly keyId: string;
   /** Request id the KMS answered with; null when there was no answer, or the provider has none. */
   readonly requestId: string | null;
+  /**
+   * Request ids of the other answers to this call, in their order: attempts that the client repeated, the read-back of a
+   * wrap (Azure). Absent when there were none.
+   */
+  readonly moreRequestIds?: readonly string[];
   /** Time of the answer, ms since the epoch. */
   readonly at: number;
   /** `ok`, the code of the error, `error` for an untyped one, or `late` for an answer after the time limit, not used. */
   readonly outcome: 'ok' | 'late' | 'error' | CryptoErrorCode;
 }
 
-/** Use of one organisation's keys under one lease in a period. */
+/** Use of one organisation's keys in a period: under one lease, or the KMS calls of one key operation. */
 export interface KeyUse {
   /** Version of this shape. */
   readonly v: 1;
   /** The organisation. */
   readonly org: OrgId;
-  /** Random id of the lease, a UUID; also given to an attempt that brought no lease, and to the making of a version. */
+  /** Random id of the lease, a UUID; also given to an attempt that brought no lease, the making of a version, an operation. */
   readonly leaseId: string;
   /** Number of this report of the lease, from 1. Reports may arrive twice: `leaseId` and `sequence` name one. */
   readonly sequence: number;

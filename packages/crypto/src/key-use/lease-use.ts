@@ -3,7 +3,6 @@
  * Invariant: counting allocates only for the first use of a table and purpose, and cannot fail.
  */
 import { randomUUID } from 'node:crypto';
-import { RingfenceCryptoError } from '../errors.ts';
 import type { ColumnContext } from '../field-context.ts';
 import type { OrgId } from '../org-id.ts';
 import type { KeyUse, KmsCall, UsedKey } from './key-use.ts';
@@ -99,21 +98,10 @@ export class LeaseUse {
     this.#keyIds = keyIds;
   }
 
-  /** Notes a KMS call that was answered. */
-  answered(
-    operation: 'wrap' | 'unwrap',
-    kekUri: string,
-    keyId: string,
-    requestId: string | undefined,
-    outcome: 'ok' | 'late',
-  ): void {
-    this.#note(operation, kekUri, keyId, requestId, outcome);
-  }
-
-  /** Notes a KMS call that failed. */
-  failed(operation: 'wrap' | 'unwrap', kekUri: string, keyId: string, error: unknown): void {
-    const typed = error instanceof RingfenceCryptoError ? error : undefined;
-    this.#note(operation, kekUri, keyId, typed?.details.requestId, typed?.code ?? 'error');
+  /** Notes a KMS call, now. */
+  called(call: Omit<KmsCall, 'at'>): void {
+    this.#kms.push({ ...call, at: this.#observer.now() });
+    this.touched();
   }
 
   /** Ends the lease; what was counted is reported now. */
@@ -142,17 +130,5 @@ export class LeaseUse {
     this.#sequence += 1;
     const { org, leaseId } = this;
     return { v: 1, org, leaseId, sequence: this.#sequence, keyIds: this.#keyIds, from, to, counts, kms };
-  }
-
-  #note(
-    operation: 'wrap' | 'unwrap',
-    kekUri: string,
-    keyId: string,
-    requestId: string | undefined,
-    outcome: KmsCall['outcome'],
-  ): void {
-    const at = this.#observer.now();
-    this.#kms.push({ operation, kekUri, keyId, requestId: requestId ?? null, at, outcome });
-    this.touched();
   }
 }

@@ -21,7 +21,7 @@ import { BlindSearch } from './blind-search.ts';
 import { refused } from './column-errors.ts';
 import type { DeclaredColumn, DeclaredIndex } from './declaration.ts';
 import { columnName, isStar, mapChildren, tableName } from './query-nodes.ts';
-import type { QueryScope, Source } from './query-scope.ts';
+import { hasSealed, type QueryScope, type Source } from './query-scope.ts';
 
 /** Called for a blind search; says whether its hits will be compared again. */
 export type Recheck = (
@@ -68,7 +68,7 @@ export class ExpressionGuard {
         guardReference(ReferenceNode.create(node as ColumnNode), scope);
         return node;
       case 'TableNode':
-        if (scope.find(tableName(node as TableNode))?.declared !== undefined) throw wholeRow();
+        guardRow(scope.find(tableName(node as TableNode)));
         return node;
       case 'SelectModifierNode': // `for update of` names tables, not rows
         return mapChildren(node, (child) => (TableNode.is(child) ? child : this.rewrite(child, scope)));
@@ -142,7 +142,8 @@ function guardReference(node: ReferenceNode, scope: QueryScope): OperationNode {
   const name = columnName(node);
   if (isStar(node)) {
     const source = node.table && scope.find(tableName(node.table));
-    if (source === undefined || source.declared !== undefined) throw wholeRow();
+    if (source === undefined) throw wholeRow();
+    guardRow(source);
   } else if (name !== undefined) {
     const sealed = scope.sealedColumn(node);
     if (sealed !== undefined) throw computed(sealed.column);
@@ -152,13 +153,15 @@ function guardReference(node: ReferenceNode, scope: QueryScope): OperationNode {
 }
 
 function guardRaw({ sqlFragments, parameters }: RawNode, scope: QueryScope): void {
-  for (const table of scope.declared()) {
-    for (const column of table.sealed.values()) {
-      const word = new RegExp(`(?<![\\p{L}\\p{N}_$])${escaped(column.name)}(?![\\p{L}\\p{N}_$])`, 'iu');
-      const named = parameters.some((node) => IdentifierNode.is(node) && node.name === column.name);
-      if (named || sqlFragments.some((sql) => word.test(sql))) throw computed(column);
-    }
+  for (const [name, column] of scope.sealed()) {
+    const word = new RegExp(`(?<![\\p{L}\\p{N}_$])${escaped(name)}(?![\\p{L}\\p{N}_$])`, 'iu');
+    const named = parameters.some((node) => IdentifierNode.is(node) && node.name === name);
+    if (named || sqlFragments.some((sql) => word.test(sql))) throw computed(column);
   }
+}
+
+function guardRow(source: Source | undefined): void {
+  if (source !== undefined && hasSealed(source)) throw wholeRow();
 }
 
 function escaped(text: string): string {

@@ -1,5 +1,6 @@
 /**
- * Attributes the outputs of a top-level `select` or `returning` list to cells and adds the hidden row-id columns.
+ * Attributes the outputs of a top-level `select` or `returning` list, or of a CTE, to cells and adds the hidden row-id
+ * columns.
  * Invariant: a sealed column is an output only by its plain or aliased name or by `*`; every such output has its row id
  * beside it and a name no other output has.
  */
@@ -16,7 +17,7 @@ import {
 import { refused } from './column-errors.ts';
 import type { DeclaredColumn, DeclaredTable } from './declaration.ts';
 import { aliasName, columnName, isStar, tableName } from './query-nodes.ts';
-import type { QueryScope, Source } from './query-scope.ts';
+import { type PassedColumn, type QueryScope, type Source, sealedOf } from './query-scope.ts';
 import { type BlindCheck, HIDDEN_PREFIX, lessTrusted, type OutputOrigin, ResultPlan } from './result-plan.ts';
 
 /** Plans the outputs of one query. */
@@ -25,7 +26,7 @@ export class OutputPlanner {
   readonly #scope: QueryScope;
   readonly #rewrite: (node: OperationNode) => OperationNode;
   readonly #added: { readonly reference: ReferenceNode; readonly output: string }[] = [];
-  readonly #rowOutputs = new Map<Source, readonly string[]>();
+  readonly #rowOutputs = new Map<Source, Map<string, string>>();
   readonly #named = new Map<string, number>();
 
   constructor(scope: QueryScope, rewrite: (node: OperationNode) => OperationNode) {
@@ -50,7 +51,7 @@ export class OutputPlanner {
   recheck(source: Source, column: DeclaredColumn, check: Omit<BlindCheck, 'output'>): void {
     const output = this.plan.hiddenName();
     this.#add(source, column.name, output);
-    this.#open(source, column, output);
+    this.#open(source, column.name, column, output);
     this.plan.checks.push({ ...check, output });
   }
 
@@ -59,6 +60,23 @@ export class OutputPlanner {
     return this.#added.map(({ reference, output }) =>
       SelectionNode.create(AliasNode.create(reference, IdentifierNode.create(this.plan.sqlName(output)))),
     );
+  }
+
+  /**
+   * The sealed outputs as a CTE passes them on, and the hidden outputs that go with them. `nextName` gives names that no
+   * other CTE of the query has, since `*` may take them along.
+   */
+  passedOn(nextName: () => string): { passed: Map<string, PassedColumn>; added: readonly SelectionNode[] } {
+    const names = new Map(this.#added.map(({ output }) => [output, nextName()]));
+    const passed = new Map<string, PassedColumn>();
+    for (const { output, table, column, rowOutputs } of this.plan.opened) {
+      const rowColumns = rowOutputs.map((row) => names.get(row) as string);
+      passed.set(output, { table, column: { ...column, index: undefined }, rowColumns });
+    }
+    const added = this.#added.map(({ reference, output }) =>
+      SelectionNode.create(AliasNode.create(reference, IdentifierNode.create(names.get(output) as string))),
+    );
+    return { passed, added };
   }
 
   #selection(node: SelectionNode): SelectionNode {
@@ -94,7 +112,7 @@ export class OutputPlanner {
         { table: column.table, column: column.name },
       );
     this.#name(output, 'stored');
-    this.#open(source, column, output);
+    this.#open(source, columnName(reference) as string, column, output);
     return node;
   }
 
@@ -102,9 +120,9 @@ export class OutputPlanner {
     let origin: OutputOrigin = 'stored';
     for (const source of sources) {
       origin = lessTrusted(origin, originOf(source));
-      for (const column of source.declared?.sealed.values() ?? []) {
-        this.#name(column.name, 'stored');
-        this.#open(source, column, column.name);
+      for (const [name, column] of sealedOf(source)) {
+        this.#name(name, 'stored');
+        this.#open(source, name, column, name);
       }
     }
     this.plan.star = lessTrusted(origin, this.plan.star ?? 'stored');
@@ -114,7 +132,7 @@ export class OutputPlanner {
   #starSource(reference: ReferenceNode): readonly Source[] {
     const source = reference.table && this.#scope.find(tableName(reference.table));
     if (source !== undefined) return [source];
-    return [{ table: undefined, alias: undefined, declared: undefined, stored: false }];
+    return [{ table: undefined, alias: undefined, declared: undefined, passed: undefined, stored: false }];
   }
 
   #originOf(reference: ReferenceNode): OutputOrigin {
@@ -134,22 +152,22 @@ export class OutputPlanner {
     this.plan.origins.set(output, lessTrusted(origin, this.plan.origins.get(output) ?? 'stored'));
   }
 
-  #open(source: Source, column: DeclaredColumn, output: string): void {
+  #open(source: Source, name: string, column: DeclaredColumn, output: string): void {
     if (output.startsWith(HIDDEN_PREFIX)) this.#named.set(output, 1);
-    const table = source.declared as DeclaredTable;
-    this.plan.opened.push({ output, table, column, rowOutputs: this.#rowOf(source, table) });
+    const passed = source.passed?.get(name);
+    const table = passed?.table ?? (source.declared as DeclaredTable);
+    const rowColumns = passed?.rowColumns ?? table.row.map(([one]) => one);
+    const rowOutputs = rowColumns.map((one) => this.#rowOutput(source, one));
+    this.plan.opened.push({ output, table, column, rowOutputs });
   }
 
-  #rowOf(source: Source, table: DeclaredTable): readonly string[] {
-    const known = this.#rowOutputs.get(source);
-    if (known !== undefined) return known;
-    const outputs = table.row.map(([column]) => {
-      const output = this.plan.hiddenName();
-      this.#add(source, column, output);
-      return output;
-    });
+  #rowOutput(source: Source, column: string): string {
+    const outputs = this.#rowOutputs.get(source) ?? new Map<string, string>();
     this.#rowOutputs.set(source, outputs);
-    return outputs;
+    const output = outputs.get(column) ?? this.plan.hiddenName();
+    if (!outputs.has(column)) this.#add(source, column, output);
+    outputs.set(column, output);
+    return output;
   }
 
   #add({ alias, table }: Source, column: string, output: string): void {

@@ -4,7 +4,7 @@
  * Invariant: a result is opened by the plan of its own query or not at all.
  */
 import { refused } from './column-errors.ts';
-import { HIDDEN_PREFIX, ResultPlan } from './result-plan.ts';
+import { ResultPlan } from './result-plan.ts';
 
 interface PlansOfQuery {
   /** Plans that open something, by token. */
@@ -39,7 +39,7 @@ export class PlanStore {
   /** Plan for a result with these outputs. Without any plan it is looked through as unknown. */
   find(queryId: object, outputs: readonly string[]): ResultPlan {
     const known = this.#plans.get(queryId);
-    const hidden = outputs.find((name) => name.startsWith(HIDDEN_PREFIX));
+    const hidden = outputs.find((name) => TOKEN.test(name)); // others come out of a CTE under `*`
     if (hidden === undefined && known === undefined) return new ResultPlan();
     const plan = hidden === undefined ? known?.plain : known?.opening[Number(TOKEN.exec(hidden)?.[1] ?? -1)];
     if (plan !== undefined) return plan;

@@ -1,10 +1,12 @@
 /**
  * Rewrites one query: seals what it writes, adds what is needed to open what it reads, refuses the rest.
- * Invariant: sealed columns leave a query only through its outermost `select` or `returning` list.
+ * Invariant: sealed columns leave a query only through its outermost `select` or `returning` list; a CTE that is a plain
+ * `select` may pass them on to there, or to another CTE.
  */
 import {
   AliasNode,
   type BinaryOperationNode,
+  type CommonTableExpressionNode,
   type DeleteQueryNode,
   type FromNode,
   type InsertQueryNode,
@@ -28,12 +30,15 @@ import { refused } from './column-errors.ts';
 import { conjuncts, ExpressionGuard, type Recheck } from './expression-guard.ts';
 import { OutputPlanner } from './output-planning.ts';
 import { mapChildren, plainTable, tableName } from './query-nodes.ts';
-import { type DeclaredTables, QueryScope, type Source } from './query-scope.ts';
+import { type DeclaredTables, hasSealed, type PassedColumn, QueryScope, sealedOf } from './query-scope.ts';
 import { HIDDEN_PREFIX, ResultPlan } from './result-plan.ts';
 import { rowFixedBy, WriteSealer } from './write-sealing.ts';
 
 /** Gives back a query that this plugin has rewritten already, as it was before. */
 export type Original = (node: OperationNode) => OperationNode;
+
+/** Takes the sealed columns that a CTE passes on. */
+type PassOn = (passed: ReadonlyMap<string, PassedColumn>) => void;
 
 /** Rewrites one query and is thrown away. */
 export class QueryRewriter {
@@ -43,6 +48,7 @@ export class QueryRewriter {
   readonly #index: IndexValues;
   readonly #guard: ExpressionGuard;
   readonly #sealer: WriteSealer;
+  #passedRowIds = 0;
 
   constructor(
     tables: DeclaredTables,
@@ -87,10 +93,10 @@ export class QueryRewriter {
     }
   }
 
-  #select(node: SelectQueryNode, scope: QueryScope): SelectQueryNode {
+  #select(node: SelectQueryNode, scope: QueryScope, passOn?: PassOn): SelectQueryNode {
     const { with: ctes, from, joins, selections = [], where, ...rest } = node;
     const parts = { ...this.#sources(scope, { with: ctes, from, joins }) };
-    const outputs = this.#outputs(scope, selections);
+    const outputs = this.#outputs(scope, selections, scope.parent === undefined || passOn !== undefined);
     const rechecked = where === undefined || scope.parent !== undefined ? new Set() : recheckable(node);
     const recheck: Recheck = (search, source, column, value) => {
       const index = column.index;
@@ -109,7 +115,7 @@ export class QueryRewriter {
     refuseSealedIn(plan, isDistinct(node), 'select distinct');
     if (scope.parent === undefined) this.#keep(plan);
     if (node.explain !== undefined) this.#keep(new ResultPlan());
-    const list = [...outputs.selections, ...outputs.planner.added()];
+    const list = [...outputs.selections, ...this.#hidden(outputs.planner, passOn)];
     return { ...guarded, ...parts, ...condition, ...(list.length > 0 && { selections: list }) };
   }
 
@@ -185,13 +191,11 @@ export class QueryRewriter {
   #merge(node: MergeQueryNode, scope: QueryScope): MergeQueryNode {
     const { with: ctes, into, using, returning, ...rest } = node;
     const parts = this.#sources(scope, { with: ctes });
-    const sources = [into, using?.table].map((table) => (table === undefined ? undefined : scope.add(table)));
-    const encrypted = sources.find((source) => source?.declared !== undefined)?.declared;
-    if (encrypted !== undefined)
-      throw refused(
-        `merge with the encrypted table ${encrypted.name} is not supported: use insert and update`,
-        { table: encrypted.name },
-      );
+    for (const table of [into, using?.table]) if (table !== undefined) scope.add(table);
+    for (const [, { table }] of scope.sealed())
+      throw refused(`merge with the encrypted table ${table} is not supported: use insert and update`, {
+        table,
+      });
     const returned = this.#returning(scope, returning);
     const rewrite = (child: OperationNode): OperationNode =>
       plainTable(child) ? child : this.#guard.rewrite(child, scope);
@@ -207,10 +211,11 @@ export class QueryRewriter {
   #outputs(
     scope: QueryScope,
     selections: readonly SelectionNode[],
+    planned: boolean,
   ): { planner: OutputPlanner; selections: readonly SelectionNode[] } {
     const rewrite = (child: OperationNode): OperationNode => this.#guard.rewrite(child, scope);
     const planner = new OutputPlanner(scope, rewrite);
-    if (scope.parent === undefined) return { planner, selections: planner.selections(selections) };
+    if (planned) return { planner, selections: planner.selections(selections) };
     for (const { selection } of selections) refuseNestedStar(selection, scope);
     return {
       planner,
@@ -222,9 +227,19 @@ export class QueryRewriter {
 
   #returning(scope: QueryScope, returning: ReturningNode | undefined): { returning?: ReturningNode } {
     if (returning === undefined) return {};
-    const { planner, selections } = this.#outputs(scope, returning.selections);
+    const { planner, selections } = this.#outputs(scope, returning.selections, scope.parent === undefined);
     if (scope.parent === undefined) this.#keep(planner.plan);
     return { returning: { ...returning, selections: [...selections, ...planner.added()] } };
+  }
+
+  #hidden(planner: OutputPlanner, passOn: PassOn | undefined): readonly SelectionNode[] {
+    if (passOn === undefined) return planner.added();
+    const { passed, added } = planner.passedOn(() => {
+      this.#passedRowIds += 1;
+      return `${HIDDEN_PREFIX}cte${this.#passedRowIds}`;
+    });
+    passOn(passed);
+    return added;
   }
 
   #where(where: WhereNode, scope: QueryScope, recheck?: Recheck): WhereNode {
@@ -245,7 +260,7 @@ export class QueryRewriter {
     for (const { name } of ctes?.expressions ?? []) scope.addWith(tableName(name.table).name);
     const expressions = ctes?.expressions.map((cte) => ({
       ...cte,
-      expression: this.#guard.rewrite(cte.expression, scope),
+      expression: this.#withExpression(cte, ctes.recursive === true, scope),
     }));
     for (const table of from?.froms ?? []) scope.add(table);
     for (const { table } of joins ?? []) scope.add(table);
@@ -260,6 +275,23 @@ export class QueryRewriter {
       ...(from && froms && { from: { ...from, froms } }),
       ...(joined && { joins: joined }),
     };
+  }
+
+  /**
+   * Recursive queries and renamed columns pass nothing sealed on: their outputs would have to be told by position, and a
+   * recursive query may use a CTE before it is known.
+   */
+  #withExpression(
+    { name, expression }: CommonTableExpressionNode,
+    recursive: boolean,
+    scope: QueryScope,
+  ): OperationNode {
+    const body = this.#original(expression);
+    const passes = !recursive && name.columns === undefined;
+    if (!passes || body.kind !== 'SelectQueryNode') return this.#guard.rewrite(expression, scope);
+    return this.#select(body as SelectQueryNode, new QueryScope(this.#tables, scope), (passed) =>
+      scope.passWith(tableName(name.table).name, passed),
+    );
   }
 
   #tableExpression(node: OperationNode, scope: QueryScope): OperationNode {
@@ -333,10 +365,9 @@ function refuseNestedStar(selection: OperationNode, scope: QueryScope): void {
       'a subquery was rewritten before another plugin copied it: build it with the expression builder',
     );
   if (!SelectAllNode.is(selection)) return;
-  const encrypted = scope.sources.find((source: Source) => source.declared !== undefined)?.declared;
-  if (encrypted !== undefined)
-    throw refused(
-      `select * in a subquery would take sealed columns of ${encrypted.name} along: name the columns`,
-      { table: encrypted.name },
-    );
+  for (const source of scope.sources.filter(hasSealed))
+    for (const [, { table }] of sealedOf(source))
+      throw refused(`select * in a subquery would take sealed columns of ${table} along: name the columns`, {
+        table,
+      });
 }

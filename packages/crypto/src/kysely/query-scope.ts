@@ -8,6 +8,16 @@ import { refused } from './column-errors.ts';
 import type { DeclaredColumn, DeclaredTable } from './declaration.ts';
 import { aliasName, columnName, plainTable, type TableName, tableName } from './query-nodes.ts';
 
+/** A sealed column that a CTE passes on as one of its outputs, with the row ids it belongs to beside it. */
+export interface PassedColumn {
+  /** Table whose rows the values belong to. */
+  readonly table: DeclaredTable;
+  /** Column they are sealed for; without its blind index, which the CTE does not pass on. */
+  readonly column: DeclaredColumn;
+  /** Outputs of the CTE that hold the row id, in the order of the declaration. */
+  readonly rowColumns: readonly string[];
+}
+
 /** One table expression of a query. */
 export interface Source {
   /** Its own name where it has no alias. */
@@ -16,6 +26,8 @@ export interface Source {
   readonly alias: string | undefined;
   /** Declaration, if it is a declared table. */
   readonly declared: DeclaredTable | undefined;
+  /** Sealed columns it passes on, by output, if it is a CTE that does. */
+  readonly passed: ReadonlyMap<string, PassedColumn> | undefined;
   /** True for a real table or view, false for a subquery, CTE, function or raw SQL. */
   readonly stored: boolean;
 }
@@ -45,12 +57,12 @@ export class QueryScope {
   readonly sources: Source[] = [];
   readonly parent: QueryScope | undefined;
   readonly #tables: DeclaredTables;
-  readonly #withNames: Set<string>;
+  readonly #withs: Map<string, Source['passed']>;
 
   constructor(tables: DeclaredTables, parent: QueryScope | undefined) {
     this.#tables = tables;
     this.parent = parent;
-    this.#withNames = new Set(parent === undefined ? [] : parent.#withNames);
+    this.#withs = new Map(parent === undefined ? [] : parent.#withs);
   }
 
   /** Makes a CTE visible. */
@@ -61,18 +73,24 @@ export class QueryScope {
           table: table.name,
         });
     }
-    this.#withNames.add(name);
+    this.#withs.set(name, undefined);
+  }
+
+  /** Makes known which sealed columns a visible CTE passes on. */
+  passWith(name: string, passed: ReadonlyMap<string, PassedColumn>): void {
+    if (passed.size > 0) this.#withs.set(name, passed);
   }
 
   /** Makes a table expression visible. */
   add(node: OperationNode): Source {
     const plain = plainTable(node);
-    const isWith = plain?.table.schema === undefined && this.#withNames.has(plain?.table.name ?? '');
+    const isWith = plain?.table.schema === undefined && this.#withs.has(plain?.table.name ?? '');
     const stored = plain !== undefined && !isWith;
     const source: Source = {
       table: plain?.table,
       alias: plain === undefined && AliasNode.is(node) ? aliasName(node) : plain?.alias,
       declared: stored ? declaredTable(this.#tables, plain.table) : undefined,
+      passed: isWith ? this.#withs.get(plain?.table.name ?? '') : undefined,
       stored,
     };
     this.sources.push(source);
@@ -88,10 +106,10 @@ export class QueryScope {
     return undefined;
   }
 
-  /** Declared tables visible here, own and outer. */
-  *declared(): Generator<DeclaredTable> {
+  /** Sealed columns visible here, own and outer, by the names they have here. */
+  *sealed(): Generator<readonly [string, DeclaredColumn]> {
     for (let scope: QueryScope | undefined = this; scope !== undefined; scope = scope.parent)
-      for (const source of scope.sources) if (source.declared !== undefined) yield source.declared;
+      for (const source of scope.sources) yield* sealedOf(source);
   }
 
   /** Sealed column that a reference means or may mean. */
@@ -103,34 +121,43 @@ export class QueryScope {
     if (node.table !== undefined) {
       const source = this.find(tableName(node.table));
       if (source !== undefined) {
-        const column = source.declared?.sealed.get(name);
+        const column = sealedNamed(source, name);
         return column && { source, column };
       }
       // `excluded`, `old`, `new` or an unknown name: may be any declared table in sight.
-      return this.#anySealed(name);
+      for (const [named, column] of this.sealed()) if (named === name) return { source: undefined, column };
+      return undefined;
     }
     for (let scope: QueryScope | undefined = this; scope !== undefined; scope = scope.parent) {
-      const found: readonly Source[] = scope.sources.filter((one) => one.declared?.sealed.has(name) === true);
+      const found: readonly Source[] = scope.sources.filter((one) => sealedNamed(one, name) !== undefined);
       const source: Source | undefined = found[0];
-      const column = source?.declared?.sealed.get(name);
+      const column = source && sealedNamed(source, name);
       if (column !== undefined) return { source: found.length === 1 ? source : undefined, column };
     }
     return undefined;
   }
 
-  /** True when a name without qualifier is a whole row of a declared table. */
+  /** True when a name without qualifier is a whole row with sealed columns. */
   isWholeRow(name: string): boolean {
     const source = this.find({ schema: undefined, name });
-    return source?.declared !== undefined;
+    return source !== undefined && hasSealed(source);
   }
+}
 
-  #anySealed(name: string): { readonly source: undefined; readonly column: DeclaredColumn } | undefined {
-    for (const table of this.declared()) {
-      const column = table.sealed.get(name);
-      if (column !== undefined) return { source: undefined, column };
-    }
-    return undefined;
-  }
+/** Sealed columns of a source by the names they have in it. */
+export function* sealedOf({ declared, passed }: Source): Generator<readonly [string, DeclaredColumn]> {
+  if (declared !== undefined) yield* declared.sealed;
+  for (const [name, { column }] of passed ?? []) yield [name, column];
+}
+
+/** Sealed column that a source has under a name. */
+export function sealedNamed({ declared, passed }: Source, name: string): DeclaredColumn | undefined {
+  return declared?.sealed.get(name) ?? passed?.get(name)?.column;
+}
+
+/** True when a whole row of the source would take sealed columns along. */
+export function hasSealed({ declared, passed }: Source): boolean {
+  return declared !== undefined || passed !== undefined;
 }
 
 function isNamed({ table, alias }: Source, { schema, name }: TableName): boolean {

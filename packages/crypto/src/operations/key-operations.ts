@@ -4,14 +4,16 @@
  * Invariant: every operation may be killed at any instant and called again; no data key is lost by it, and none but a
  * shred destroys one.
  */
+
+import { KekCalls } from '../kek-calls.ts';
 import type { KeyStore } from '../key-store.ts';
+import type { KeyUseSink } from '../key-use/key-use-ledger.ts';
 import type { KmsProvider } from '../kms.ts';
 import { encodePart } from '../length-prefix.ts';
 import { type OrgId, parseOrgId } from '../org-id.ts';
 import type { RevocationChannel } from '../revocation.ts';
 import { type RandomFill, systemRandom } from '../salt-source.ts';
-import { KekCalls, providersByScheme } from './kek-calls.ts';
-import { type OperationContext, timerWait, type Wait } from './operation-context.ts';
+import { noted, type OperationContext, timerWait, type Wait } from './operation-context.ts';
 import { type ReferenceCounter, type RetirementProof, retireDek } from './retirement.ts';
 import { type RewrapOptions, type RewrapReport, rewrapAll } from './rewrap-all.ts';
 import { type Rotated, rotateDek } from './rotation.ts';
@@ -31,6 +33,11 @@ export interface KeyOperationsOptions {
   readonly kekFor: (org: OrgId) => string;
   /** Channel on which keyrings listen, so that they follow at once and not at the end of their leases. */
   readonly revocations?: RevocationChannel;
+  /**
+   * Ledger that gets the request ids of the KMS calls, one report per operation and organisation: `keyUseLedger` of
+   * `@ringfence/crypto/key-use`. Reports leave behind the operation; `await keyUse.flush()` before the process exits.
+   */
+  readonly keyUse?: KeyUseSink;
   /** Time limit of one KMS call, ms. Default 10 000. */
   readonly kmsTimeoutMs?: number;
   /** Longest lease of any keyring of the application, ms: a version is not retired before it has passed. Default 300 000. */
@@ -125,7 +132,8 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
   const timeoutMs = atLeast('kmsTimeoutMs', options.kmsTimeoutMs ?? 10_000, 1);
   const context: OperationContext = {
     store: options.store,
-    calls: new KekCalls(options.app, providersByScheme(options.kms), timeoutMs),
+    calls: KekCalls.to(options.app, options.kms, timeoutMs),
+    keyUse: options.keyUse,
     kekFor: options.kekFor,
     revocations: options.revocations,
     now: options.now ?? (() => Date.now()),
@@ -134,12 +142,16 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
     wait: options.wait ?? timerWait,
     maxLeaseAgeMs: atLeast('maxLeaseAgeMs', options.maxLeaseAgeMs ?? 300_000, 0),
   };
+  const on = <T>(org: OrgId, run: (context: OperationContext, org: OrgId) => Promise<T>): Promise<T> => {
+    const parsed = parseOrgId(org);
+    return noted(context, context.calls, parsed, (calls) => run({ ...context, calls }, parsed));
+  };
   return {
-    status: async (org) => orgKeyStatus(context, parseOrgId(org)),
-    rotate: async (org) => rotateDek(context, parseOrgId(org)),
-    addWrap: async (org, kekUri) => addWrap(context, parseOrgId(org), kekUri),
-    removeWrap: async (org, kekUri) => removeWrap(context, parseOrgId(org), kekUri),
-    moveKek: async (org, move) => moveKek(context, parseOrgId(org), move),
+    status: async (org) => on(org, orgKeyStatus),
+    rotate: async (org) => on(org, rotateDek),
+    addWrap: async (org, kekUri) => on(org, (noting, parsed) => addWrap(noting, parsed, kekUri)),
+    removeWrap: async (org, kekUri) => on(org, (noting, parsed) => removeWrap(noting, parsed, kekUri)),
+    moveKek: async (org, move) => on(org, (noting, parsed) => moveKek(noting, parsed, move)),
     rewrapAll: async (rewrap) => rewrapAll(context, rewrap),
     retire: async (org, keyId, references) => retireDek(context, parseOrgId(org), keyId, references),
     shred: async (org, shred) => shredOrg(context, parseOrgId(org), shred),

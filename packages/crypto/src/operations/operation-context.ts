@@ -3,11 +3,12 @@
  * decided again. Invariant: a change is always decided on what was loaded last; a conflict loads again.
  */
 import { RingfenceCryptoError } from '../errors.ts';
+import type { KekCalls } from '../kek-calls.ts';
 import type { DekRecord, KeyStore } from '../key-store.ts';
+import type { KeyUseSink } from '../key-use/key-use-ledger.ts';
 import type { OrgId } from '../org-id.ts';
 import type { RevocationChannel } from '../revocation.ts';
 import type { RandomFill } from '../salt-source.ts';
-import type { KekCalls } from './kek-calls.ts';
 
 /** Waits `ms`, or less when the signal aborts; never rejects. */
 export type Wait = (ms: number, signal?: AbortSignal) => Promise<void>;
@@ -16,6 +17,7 @@ export type Wait = (ms: number, signal?: AbortSignal) => Promise<void>;
 export interface OperationContext {
   readonly store: KeyStore;
   readonly calls: KekCalls;
+  readonly keyUse: KeyUseSink | undefined;
   readonly kekFor: (org: OrgId) => string;
   readonly revocations: RevocationChannel | undefined;
   readonly now: () => number;
@@ -23,6 +25,21 @@ export interface OperationContext {
   readonly random: RandomFill;
   readonly wait: Wait;
   readonly maxLeaseAgeMs: number;
+}
+
+/** Runs a step on one organisation whose KMS calls are reported to the key-use ledger when it ends. */
+export async function noted<T>(
+  { keyUse }: Pick<OperationContext, 'keyUse'>,
+  calls: KekCalls,
+  org: OrgId,
+  step: (calls: KekCalls) => Promise<T>,
+): Promise<T> {
+  const use = keyUse?.begin(org);
+  try {
+    return await step(calls.noting(use));
+  } finally {
+    use?.end();
+  }
 }
 
 const MOST_CONFLICTS = 20;

@@ -6,11 +6,11 @@
  * KEK which may wrap but not unwrap can't lock anybody out.
  */
 import { RingfenceCryptoError } from '../errors.ts';
+import type { KekCalls } from '../kek-calls.ts';
 import type { DekRecord, WrapRecord } from '../key-store.ts';
 import { type OrgId, parseOrgId } from '../org-id.ts';
 import { CallPace } from './call-pace.ts';
-import type { KekCalls } from './kek-calls.ts';
-import { isConflict, type OperationContext } from './operation-context.ts';
+import { isConflict, noted, type OperationContext } from './operation-context.ts';
 import { OrgQueue } from './org-queue.ts';
 import { isUnder } from './wraps.ts';
 
@@ -123,7 +123,8 @@ class RewrapRun {
     while (!this.#broken && !this.#isAborted()) {
       const taken = await this.#queue.take();
       if (taken === undefined) return;
-      const done = await this.#orgWithRetries(taken.org);
+      const { org } = taken;
+      const done = await noted(this.#context, this.#calls, org, (calls) => this.#orgWithRetries(org, calls));
       if (done === undefined) return;
       if (done) this.#queue.finish(taken);
       this.#counts.orgs += 1;
@@ -132,11 +133,11 @@ class RewrapRun {
   }
 
   /** True when done, false when given up on, undefined when the run was aborted first. */
-  async #orgWithRetries(org: OrgId): Promise<boolean | undefined> {
+  async #orgWithRetries(org: OrgId, calls: KekCalls): Promise<boolean | undefined> {
     let changed = 0;
     for (let attempt = 1; ; attempt += 1) {
       try {
-        for await (const _ of this.#versions(org)) {
+        for await (const _ of this.#versions(org, calls)) {
           changed += 1;
           this.#counts.versions += 1;
         }
@@ -159,13 +160,13 @@ class RewrapRun {
   }
 
   /** Re-wraps the versions of an organisation one by one and yields after each. */
-  async *#versions(org: OrgId): AsyncGenerator<void> {
+  async *#versions(org: OrgId, calls: KekCalls): AsyncGenerator<void> {
     const to = (this.#options.to ?? this.#context.kekFor)(org);
     for (const record of await this.#context.store.load(org)) {
       if (record.state === 'shredded' || this.#isAborted()) continue;
       const old = this.#toReplace(record, to);
       if (old === undefined) continue;
-      const wraps = await this.#replaced(record, old, to);
+      const wraps = await this.#replaced(calls, record, old, to);
       await this.#context.store.replaceWraps(org, record.keyId, record.wraps, wraps);
       yield;
     }
@@ -185,23 +186,23 @@ class RewrapRun {
     );
   }
 
-  async #replaced(record: DekRecord, old: WrapRecord, to: string): Promise<WrapRecord[]> {
+  async #replaced(calls: KekCalls, record: DekRecord, old: WrapRecord, to: string): Promise<WrapRecord[]> {
     const present = record.wraps.find(({ kekUri }) => kekUri === to);
     if (present !== undefined) {
       // What an interrupted move leaves: the new wrap is there, and is proved before the old one goes.
-      await this.#calls.prove(record, present);
+      await calls.prove(record, present);
       return record.wraps.filter((wrap) => wrap !== old);
     }
-    const fresh = await this.#calls.withDek(record, [old], (dek) => this.#calls.wrap(dek, record, to));
-    await this.#proveKek(record, fresh);
+    const fresh = await calls.withDek(record, [old], (dek) => calls.wrap(dek, record, to));
+    await this.#proveKek(calls, record, fresh);
     return record.wraps.map((wrap) => (wrap === old ? fresh : wrap));
   }
 
   /** Opens the first wrap under each KEK; all others wait for it. */
-  async #proveKek(record: DekRecord, fresh: WrapRecord): Promise<void> {
+  async #proveKek(calls: KekCalls, record: DekRecord, fresh: WrapRecord): Promise<void> {
     const known = this.#proofs.get(fresh.kekUri);
     if (known !== undefined) return known;
-    const proof = this.#calls.prove(record, fresh);
+    const proof = calls.prove(record, fresh);
     this.#proofs.set(fresh.kekUri, proof);
     try {
       await proof;

@@ -4,11 +4,11 @@
  * the same transaction), and every new wrap was opened once before anything is written.
  */
 
+import type { KekCalls } from '../kek-calls.ts';
 import { keyIdText } from '../key-id.ts';
 import type { DekRecord, WrapRecord } from '../key-store.ts';
 import type { OrgId } from '../org-id.ts';
 import type { RandomFill } from '../salt-source.ts';
-import type { KekCalls } from './kek-calls.ts';
 import {
   evictEverywhere,
   livingVersions,

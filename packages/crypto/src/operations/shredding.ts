@@ -1,7 +1,8 @@
 /**
  * Crypto-shredding of a whole organisation: every wrap of every version is destroyed in one transaction, all processes
  * are told, and a certificate says what was done.
- * Invariant: a certificate is made only after the key store was read back and holds no wrap of the organisation.
+ * Invariant: a certificate is made only after the key store was read back and holds no wrap of the organisation, and only of
+ * the tombstones read: whoever makes it, after whatever crash, certifies the same.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { RingfenceCryptoError } from '../errors.ts';
@@ -33,13 +34,13 @@ export interface ShredCertificate {
   readonly org: OrgId;
   /** Reason as given. */
   readonly reason: string;
-  /** Time of this call, ISO 8601 in UTC. When it destroyed nothing, the keys were gone before. */
+  /** Time of the shred, ISO 8601 in UTC; that of the first call when it is repeated. */
   readonly shreddedAt: string;
   /** Every version the organisation ever had; none has a wrap any more. */
   readonly versions: readonly ShreddedVersion[];
-  /** Wraps this call destroyed; 0 when an earlier call did. */
+  /** Wraps that were destroyed, by this call or the one it repeats. */
   readonly wrapsDestroyed: number;
-  /** KEKs of the wraps found by this call; destroying an own KEK closes backups of the key store too. */
+  /** KEKs of those wraps; destroying an own KEK closes backups of the key store too. */
   readonly kekUris: readonly string[];
   /** True when all processes were told to wipe their keys; else they do when their leases end. */
   readonly notified: boolean;
@@ -66,11 +67,13 @@ export async function shredOrg(
   if (before.length === 0) {
     throw new RingfenceCryptoError('crypto.org_unknown', 'the organisation has no keys to destroy', { org });
   }
-  const destroyed = await context.store.destroyWraps(org);
+  await context.store.destroyWraps(org, context.now());
   const notified = await evictEverywhere(context, org);
   const after = await context.store.load(org);
-  const survivor = after.find(({ state, wraps }) => state !== 'shredded' || wraps.length > 0);
-  if (survivor !== undefined || after.length < before.length) {
+  const tombstones = after.flatMap(({ tombstone, wraps }) =>
+    tombstone === undefined || wraps.length > 0 ? [] : [tombstone],
+  );
+  if (tombstones.length < after.length || after.length < before.length) {
     throw new RingfenceCryptoError(
       'crypto.store_conflict',
       'the key store still holds a wrap after the shred: no certificate was made',
@@ -78,18 +81,19 @@ export async function shredOrg(
       true,
     );
   }
-  const now = context.now();
+  const shreddedAt = Math.max(...tombstones.map((tombstone) => tombstone.shreddedAt));
+  const kekUris = tombstones.flatMap((tombstone) => tombstone.kekUris);
   const body: Omit<ShredCertificate, 'digest'> = {
     v: 1,
     org,
     reason,
-    shreddedAt: new Date(now).toISOString(),
+    shreddedAt: new Date(shreddedAt).toISOString(),
     versions: after.map(({ keyId, version }) => ({ keyId, version })),
-    wrapsDestroyed: destroyed.wraps,
-    kekUris: [...new Set(before.flatMap(({ wraps }) => wraps.map(({ kekUri }) => kekUri)))].sort(),
+    wrapsDestroyed: kekUris.length,
+    kekUris: [...new Set(kekUris)].sort(),
     notified,
     ...(keyStoreBackupsMs !== undefined && {
-      backupsHorizon: new Date(now + keyStoreBackupsMs).toISOString(),
+      backupsHorizon: new Date(shreddedAt + keyStoreBackupsMs).toISOString(),
     }),
   };
   return { ...body, digest: digestOf(body) };

@@ -3,10 +3,10 @@
  * Invariant: a KMS that can't be asked is part of the answer, not an error.
  */
 import { RingfenceCryptoError } from '../errors.ts';
+import type { KekCalls } from '../kek-calls.ts';
 import type { DekState } from '../key-store.ts';
 import type { KekState } from '../kms.ts';
 import type { OrgId } from '../org-id.ts';
-import type { KekCalls } from './kek-calls.ts';
 import type { OperationContext } from './operation-context.ts';
 
 /** State of a KEK, or why it is not known: the KMS does not answer, does not allow the question, or has no provider here. */

@@ -7,9 +7,9 @@
  * transaction, and only while its wraps are those the change was decided on.
  */
 import { type CryptoErrorDetails, RingfenceCryptoError } from '../errors.ts';
+import type { KekCalls } from '../kek-calls.ts';
 import type { DekRecord, WrapRecord } from '../key-store.ts';
 import type { OrgId } from '../org-id.ts';
-import type { KekCalls } from './kek-calls.ts';
 import { livingVersions, type OperationContext, repeatUntilDone } from './operation-context.ts';
 
 /** What a change of wraps did. */

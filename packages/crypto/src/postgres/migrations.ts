@@ -1,8 +1,8 @@
 /**
  * DDL of the key store: schema `crypto`, plain SQL in order, also as Kysely migrations.
  * Invariant: what must hold against a buggy or injected statement is a constraint, trigger or missing privilege, not
- * code: one active version per organisation, no wrap for a shredded version, a shredded version stays shredded, the
- * application neither changes nor deletes what it has no business with.
+ * code: one active version per organisation, no wrap for a shredded version, a shredded version stays shredded and keeps
+ * what was destroyed, the application neither changes nor deletes what it has no business with.
  */
 import { type Kysely, sql } from 'kysely';
 import type { Migration } from 'kysely/migration';
@@ -71,8 +71,13 @@ create table crypto.dek_version (
   key_id     bytea       not null check (octet_length(key_id) = 16),
   state      text        not null check (state in ('active', 'decrypt_only', 'retired', 'shredded')),
   created_at timestamptz not null,
+  shredded_at        timestamptz,
+  destroyed_kek_uris text[],
   primary key (org_id, version),
-  unique (org_id, key_id)
+  unique (org_id, key_id),
+  constraint dek_version_tombstone check (
+    (state = 'shredded') = (shredded_at is not null) and (state = 'shredded') = (destroyed_kek_uris is not null)
+  )
 );
 create unique index dek_version_one_active on crypto.dek_version (org_id) where state = 'active';
 
@@ -104,6 +109,14 @@ begin
     or old.state = new.state
   ) then
     raise exception 'a version cannot go from % to %', old.state, new.state using errcode = 'check_violation';
+  elsif new.state = 'shredded' then
+    if new.shredded_at is distinct from coalesce(old.shredded_at, new.shredded_at) then
+      raise exception 'a tombstone keeps its time' using errcode = 'check_violation';
+    end if;
+    -- Here and not in a statement, so that what a shred certifies is what was there.
+    new.destroyed_kek_uris := coalesce(old.destroyed_kek_uris, '{}') || array(
+      select w.kek_uri from crypto.dek_wrap w
+        where w.org_id = new.org_id and w.key_id = new.key_id order by w.position, w.kek_uri);
   end if;
   return new;
 end $$;
@@ -132,7 +145,7 @@ ${
     : `
 grant usage on schema crypto to ${operator};
 grant select, insert on crypto.dek_version to ${operator};
-grant update (state) on crypto.dek_version to ${operator};
+grant update (state, shredded_at) on crypto.dek_version to ${operator};
 grant select, insert, delete on crypto.dek_wrap to ${operator};
 `
 }`;

@@ -4,10 +4,10 @@
  * Invariant: every change runs in one transaction that first locks the organisation's versions, so that rotation, re-wrap
  * and shred of one organisation wait for each other.
  */
-import type { Kysely, Transaction } from 'kysely';
+import { type Kysely, sql, type Transaction } from 'kysely';
 import { RingfenceCryptoError } from '../errors.ts';
 import { keyIdBytes, keyIdText } from '../key-id.ts';
-import type { DekRecord, DekState, DestroyedWraps, KeyStore, WrapRecord } from '../key-store.ts';
+import type { DekRecord, DekState, KeyStore, WrapRecord } from '../key-store.ts';
 import { type OrgId, parseOrgId } from '../org-id.ts';
 import type { CryptoDatabase } from './schema.ts';
 
@@ -39,6 +39,7 @@ class PostgresKeyStore implements KeyStore {
         join.onRef('w.org_id', '=', 'v.org_id').onRef('w.key_id', '=', 'v.key_id'),
       )
       .select(['v.org_id', 'v.version', 'v.key_id', 'v.state', 'v.created_at'])
+      .select(['v.shredded_at', 'v.destroyed_kek_uris'])
       .select(['w.kek_uri', 'w.wrapped', 'w.binding'])
       .where('v.org_id', '=', org)
       .orderBy('v.version')
@@ -54,6 +55,10 @@ class PostgresKeyStore implements KeyStore {
         state: row.state as DekState,
         wraps: [],
         createdAt: row.created_at.getTime(),
+        ...(row.shredded_at !== null &&
+          row.destroyed_kek_uris !== null && {
+            tombstone: { shreddedAt: row.shredded_at.getTime(), kekUris: row.destroyed_kek_uris },
+          }),
       };
       records.set(row.version, record);
       if (row.kek_uri !== null && row.wrapped !== null && row.binding !== null) {
@@ -139,23 +144,24 @@ class PostgresKeyStore implements KeyStore {
     if (numUpdatedRows !== 1n) throw conflict({ org, keyId });
   }
 
-  async destroyWraps(org: OrgId): Promise<DestroyedWraps> {
-    return this.#db.transaction().execute(async (trx) => {
+  async destroyWraps(org: OrgId, shreddedAt: number): Promise<void> {
+    await this.#db.transaction().execute(async (trx) => {
       await lockVersions(trx, org);
-      const versions = await trx
-        .updateTable('crypto.dek_version')
-        .set({ state: 'shredded' })
-        .where('org_id', '=', org)
-        .where('state', '<>', 'shredded')
-        .returning(['key_id', 'version'])
+      // A trigger writes down the wraps of each version while they are there. A tombstone has none, except when a
+      // restored backup brought some back.
+      await trx
+        .updateTable('crypto.dek_version as v')
+        .set({
+          state: 'shredded',
+          shredded_at: sql`coalesce(v.shredded_at, ${new Date(shreddedAt)})`,
+        })
+        .where('v.org_id', '=', org)
+        .where(
+          sql<boolean>`(v.state <> 'shredded' or exists (
+            select from crypto.dek_wrap w where w.org_id = v.org_id and w.key_id = v.key_id))`,
+        )
         .execute();
-      const wraps = await trx
-        .deleteFrom('crypto.dek_wrap')
-        .where('org_id', '=', org)
-        .returning('position')
-        .execute();
-      const named = versions.map((row) => ({ keyId: keyIdText(row.key_id), version: row.version }));
-      return { versions: named.sort((a, b) => a.version - b.version), wraps: wraps.length };
+      await trx.deleteFrom('crypto.dek_wrap').where('org_id', '=', org).execute();
     });
   }
 

@@ -15,6 +15,10 @@ export interface DekVersionTable {
   state: string;
   /** Time of creation. */
   created_at: ColumnType<Date, Date, never>;
+  /** Time of the shred; null before it. */
+  shredded_at: ColumnType<Date | null, never, unknown>;
+  /** KEK URI of every wrap that a shred destroyed, written by a trigger; null before it. */
+  destroyed_kek_uris: ColumnType<string[] | null, never, never>;
 }
 
 /** Row of `crypto.dek_wrap`. */

@@ -1,8 +1,8 @@
 /**
  * The store of subject keys on PostgreSQL, through Kysely, in the schema `crypto` beside the wrapped data keys and apart
  * from the data they open.
- * Invariant: an erasure leaves no key bytes in the row; dead row versions go with the next vacuum, WAL and backups with
- * their retention.
+ * Invariant: an erasure leaves no key bytes in the row; dead row versions go with the next `vacuum full`, WAL
+ * and backups with their retention.
  */
 import type { Kysely, Selectable } from 'kysely';
 import { RingfenceCryptoError } from '../errors.ts';

@@ -3,7 +3,7 @@
  * suite runs against both.
  */
 import { RingfenceCryptoError } from '../errors.ts';
-import type { DekRecord, DekState, DestroyedWraps, KeyStore, WrapRecord } from '../key-store.ts';
+import type { DekRecord, DekState, KeyStore, WrapRecord } from '../key-store.ts';
 import type { OrgId } from '../org-id.ts';
 
 /** Makes an empty key store in memory. */
@@ -52,14 +52,14 @@ class MemoryKeyStore implements KeyStore {
     });
   }
 
-  async destroyWraps(org: OrgId): Promise<DestroyedWraps> {
-    const living = (this.#versions.get(org) ?? []).filter((record) => record.state !== 'shredded');
-    const wraps = living.reduce((sum, record) => sum + record.wraps.length, 0);
-    this.#versions.set(
-      org,
-      (this.#versions.get(org) ?? []).map((record) => ({ ...record, state: 'shredded' as const, wraps: [] })),
-    );
-    return { versions: living.map(({ keyId, version }) => ({ keyId, version })), wraps };
+  async destroyWraps(org: OrgId, shreddedAt: number): Promise<void> {
+    const shredded = (this.#versions.get(org) ?? []).map((record) => ({
+      ...record,
+      state: 'shredded' as const,
+      wraps: [],
+      tombstone: record.tombstone ?? { shreddedAt, kekUris: record.wraps.map(({ kekUri }) => kekUri) },
+    }));
+    this.#versions.set(org, shredded);
   }
 
   #change(org: OrgId, keyId: string, change: (record: DekRecord) => DekRecord | undefined): void {

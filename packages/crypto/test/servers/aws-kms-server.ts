@@ -39,6 +39,8 @@ export class AwsKmsServer {
   readonly requests: AwsKmsRequest[] = [];
   /** Played on every request until it is cleared. */
   fault: ServerFault | undefined;
+  /** How many of the next requests are throttled, whatever they ask. */
+  throttleNext = 0;
   /** An exception of this name answers every request until it is cleared. */
   exception: { readonly type: string; readonly message?: string; readonly status?: number } | undefined;
   readonly #keys = new Map<string, ServerKey>();
@@ -111,6 +113,10 @@ export class AwsKmsServer {
       if (this.exception !== undefined) {
         const { type, message = 'as injected', status = 400 } = this.exception;
         throw new AwsError(type, message, status);
+      }
+      if (this.throttleNext > 0) {
+        this.throttleNext -= 1;
+        throw new AwsError('ThrottlingException', 'Rate exceeded');
       }
       if (this.#broken(response)) return;
       const answer = this.#spoil(this.#answer(operation, region, body), operation);
