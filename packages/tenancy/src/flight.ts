@@ -6,6 +6,7 @@
  * and both cost one round trip. Implements the `Submittable` port of the `pg` driver.
  */
 import type { ClientBase, Connection, Submittable } from 'pg';
+import { FlightMessages } from './flight-messages.ts';
 import type { PreparedStatements, PreparePlan } from './prepared-statements.ts';
 
 /** One statement of a flight. */
@@ -16,6 +17,18 @@ export interface Statement {
   readonly parameters: readonly unknown[];
   /** False for statements that are not worth a name (BEGIN, COMMIT, SAVEPOINT …). */
   readonly prepare: boolean;
+  /** True for this package's own statements: whoever runs them leaves nothing in the session. */
+  readonly own?: boolean;
+  /** Rows as arrays in column order instead of objects by name. */
+  readonly rowMode?: 'array' | undefined;
+  /** Parsers of this statement instead of the connection's. */
+  readonly types?: TypeParsers | undefined;
+}
+
+/** Where the parser of a column type is found: the port of the `pg` driver. */
+export interface TypeParsers {
+  /** The parser of a type, by its OID and the format it is sent in. */
+  getTypeParser(oid: number, format: 'text'): unknown;
 }
 
 /** What one statement of a flight answered. */
@@ -24,26 +37,28 @@ export interface StatementResult {
   command: string;
   /** Row count of the command tag, when it has one. */
   rowCount: number | undefined;
-  /** Rows by column name. */
+  /** The columns, as the driver describes them. */
+  fields: readonly Field[];
+  /** Rows by column name; arrays where the statement asks for them. */
   readonly rows: Record<string, unknown>[];
 }
 
-/** The messages a submittable writes. Narrower than the published types, which lag behind the driver. */
+/** The stream of a connection. Narrower than the published types, which lag behind the driver. */
 interface Wire {
-  readonly stream: { cork(): void; uncork(): void };
-  parse(message: { name: string; text: string }): void;
-  bind(message: {
-    statement: string;
-    values: readonly unknown[];
-    valueMapper: (value: unknown) => unknown;
-  }): void;
-  describe(message: { type: 'P' }): void;
-  execute(message: Record<string, never>): void;
-  close(message: { type: 'S'; name: string }): void;
+  readonly stream: {
+    readonly writable: boolean;
+    write(bytes: Uint8Array): unknown;
+  };
+}
+
+/** What ends a COPY that nobody feeds. */
+interface CopyWire {
+  sendCopyFail(message: string): void;
   sync(): void;
 }
 
-interface Field {
+/** A result column as PostgreSQL describes it. */
+export interface Field {
   readonly name: string;
   readonly dataTypeID: number;
   readonly format: string;
@@ -51,14 +66,21 @@ interface Field {
 
 type Parser = (value: string) => unknown;
 
+/** How far a flight came: which statement an error belongs to. */
+export interface FlightProgress {
+  /** Statements that were answered in full. */
+  completed: number;
+}
+
 /** Sends the statements in one flight and resolves with one result each, or rejects with the first error. */
 export function fly(
   client: ClientBase,
   prepared: PreparedStatements,
   statements: readonly Statement[],
+  progress: FlightProgress = { completed: 0 },
 ): Promise<StatementResult[]> {
   return new Promise((resolve, reject) => {
-    client.query(new Flight(client, prepared, statements, resolve, reject));
+    client.query(new Flight(client, prepared, statements, progress, resolve, reject));
   });
 }
 
@@ -69,29 +91,35 @@ export class RowParserError extends Error {
   }
 }
 
+/** Command tags of plain queries: their result columns are fixed once they are prepared, and they leave little in a session. */
+export const PLAIN_QUERIES: ReadonlySet<string> = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'MERGE']);
+
 class Flight implements Submittable {
   /** The driver wraps this for its read time-out; it is called once, with an error or nothing. */
   callback: (error: Error | null | undefined) => void;
   readonly #client: ClientBase;
   readonly #prepared: PreparedStatements;
   readonly #statements: readonly Statement[];
+  readonly #progress: FlightProgress;
   readonly #results: StatementResult[] = [];
-  readonly #plans: [sql: string, plan: PreparePlan][] = [];
-  #current: StatementResult = emptyResult();
-  #fields: readonly Field[] = [];
-  #parsers: readonly Parser[] = [];
+  /** By statement; undefined for an unnamed one. */
+  readonly #plans: (PreparePlan | undefined)[] = [];
+  #current: StatementResult = { command: '', rowCount: undefined, fields: [], rows: [] };
+  #parsers: readonly Parser[] | undefined;
   #error: Error | undefined;
 
   constructor(
     client: ClientBase,
     prepared: PreparedStatements,
     statements: readonly Statement[],
+    progress: FlightProgress,
     resolve: (results: StatementResult[]) => void,
     reject: (error: Error) => void,
   ) {
     this.#client = client;
     this.#prepared = prepared;
     this.#statements = statements;
+    this.#progress = progress;
     this.callback = (error) => {
       if (error) reject(error);
       else resolve(this.#results);
@@ -99,42 +127,61 @@ class Flight implements Submittable {
   }
 
   submit(connection: Connection): Error | null {
-    const wire = connection as unknown as Wire;
-    wire.stream.cork();
-    try {
-      for (const statement of this.#statements) this.#write(wire, statement);
-      wire.sync();
-    } finally {
-      wire.stream.uncork();
-    }
+    const { stream } = connection as unknown as Wire;
+    const messages = new FlightMessages();
+    for (const statement of this.#statements) this.#write(messages, statement);
+    messages.sync();
+    this.#startStatement();
+    if (stream.writable) stream.write(messages.bytes);
     return null;
   }
 
-  #write(wire: Wire, statement: Statement): void {
-    const plan = statement.prepare ? this.#prepared.plan(statement.sql) : undefined;
-    const name = plan?.name ?? '';
-    if (plan !== undefined) this.#plans.push([statement.sql, plan]);
-    for (const stale of plan?.close ?? []) wire.close({ type: 'S', name: stale });
-    if (plan === undefined || plan.parse) wire.parse({ name, text: statement.sql });
-    wire.bind({ statement: name, values: statement.parameters, valueMapper: (value) => value });
-    wire.describe({ type: 'P' });
-    wire.execute({});
+  #write(messages: FlightMessages, { sql, parameters, prepare }: Statement): void {
+    const plan = prepare ? this.#prepared.plan(sql) : undefined;
+    const name = plan?.statement.name ?? '';
+    this.#plans.push(plan);
+    for (const stale of plan?.close ?? []) messages.close(stale);
+    if (plan === undefined || plan.parse) messages.parse(name, sql);
+    messages.bind(name, parameters);
+    if (plan?.statement.columns === undefined) messages.describe();
+    messages.execute();
+  }
+
+  /** The statement that is being answered. */
+  get #statement(): Statement | undefined {
+    return this.#statements[this.#results.length];
   }
 
   handleRowDescription(message: { fields: readonly Field[] }): void {
-    this.#fields = message.fields;
-    this.#parsers = message.fields.map(
-      (field) => this.#client.getTypeParser(field.dataTypeID, field.format as 'text') as Parser,
+    this.#current.fields = message.fields;
+    this.#parsers = undefined;
+  }
+
+  /** Parsers of the current columns; looked up at the first row. */
+  #parsersOfColumns(): readonly Parser[] {
+    const types: TypeParsers = this.#statement?.types ?? this.#client;
+    this.#parsers ??= this.#current.fields.map(
+      (field) => types.getTypeParser(field.dataTypeID, field.format as 'text') as Parser,
     );
+    return this.#parsers;
   }
 
   handleDataRow(message: { fields: readonly (string | null)[] }): void {
     if (this.#error !== undefined) return;
     try {
-      const row: Record<string, unknown> = {};
-      for (const [index, raw] of message.fields.entries()) {
-        const name = this.#fields[index]?.name ?? '';
-        row[name] = raw === null ? null : this.#parsers[index]?.(raw);
+      // An array takes the column's position for its name.
+      const byPosition = this.#statement?.rowMode === 'array';
+      const { fields } = this.#current;
+      const parsers = this.#parsersOfColumns();
+      const row: Record<string | number, unknown> = byPosition
+        ? ([] as unknown as Record<number, unknown>)
+        : {};
+      for (let index = 0; index < message.fields.length; index++) {
+        const raw = message.fields[index] ?? null;
+        const name = byPosition ? index : (fields[index]?.name ?? '');
+        const value = raw === null ? null : parsers[index]?.(raw);
+        if (name === '__proto__') Object.defineProperty(row, name, { value, enumerable: true });
+        else row[name] = value;
       }
       this.#current.rows.push(row);
     } catch (error) {
@@ -155,15 +202,26 @@ class Flight implements Submittable {
   }
 
   #finishStatement(): void {
+    const plan = this.#plans[this.#results.length];
+    // Of a plain query only: what FETCH or EXECUTE gives depends on a cursor or statement of the same name.
+    if (plan !== undefined && PLAIN_QUERIES.has(this.#current.command))
+      plan.statement.columns = this.#current.fields;
     this.#results.push(this.#current);
-    this.#current = emptyResult();
-    this.#fields = [];
-    this.#parsers = [];
+    this.#progress.completed = this.#results.length;
+    this.#startStatement();
+  }
+
+  #startStatement(): void {
+    const columns = this.#plans[this.#results.length]?.statement.columns ?? [];
+    this.#current = { command: '', rowCount: undefined, fields: columns, rows: [] };
+    this.#parsers = undefined;
   }
 
   handleError(error: Error): void {
     // Which of this flight's Parse and Close messages took effect is unknown: the next use sends them again.
-    for (const [sql, plan] of this.#plans) this.#prepared.failed(sql, plan);
+    for (const [index, plan] of this.#plans.entries()) {
+      if (plan !== undefined) this.#prepared.failed(this.#statements[index]?.sql ?? '', plan);
+    }
     this.#settle(this.#error ?? error);
   }
 
@@ -174,7 +232,7 @@ class Flight implements Submittable {
   handlePortalSuspended(): void {}
 
   handleCopyInResponse(connection: Connection): void {
-    const wire = connection as unknown as Wire & { sendCopyFail(message: string): void };
+    const wire = connection as unknown as CopyWire;
     wire.sendCopyFail('COPY is not supported here');
     wire.sync(); // the server ignored the flight's own Sync while it waited for data
   }
@@ -186,8 +244,4 @@ class Flight implements Submittable {
     this.callback = () => {};
     callback(error);
   }
-}
-
-function emptyResult(): StatementResult {
-  return { command: '', rowCount: undefined, rows: [] };
 }

@@ -14,7 +14,6 @@ export {
   tenancyMigrations,
 } from './migrations.ts';
 export { type OrgId, parseOrgId } from './org-id.ts';
-export { type OrgTable, orgTablePolicy, type TablePrivilege } from './policies.ts';
 export type { PreparedStatementMode } from './session-pool.ts';
 export {
   atCommit,

@@ -7,6 +7,7 @@
 import { type Kysely, sql } from 'kysely';
 import type { Migration } from 'kysely/migration';
 import type { ContextKey } from './context.ts';
+import { hmacPads } from './hmac-pads.ts';
 import { identifier } from './identifier.ts';
 
 /** Settings of the migrations. */
@@ -45,7 +46,7 @@ const VERIFY = `
     raise exception 'organisation context is not signed by a known key'
       using errcode = '42501', constraint = 'tenancy.context_forged', schema = 'tenancy';
   end if;
-  if split_part(context, '|', ${FIELD.expires})::bigint < extract(epoch from clock_timestamp()) * 1000 then
+  if split_part(context, '|', ${FIELD.expires})::bigint < date_part('epoch', clock_timestamp()) * 1000 then
     raise exception 'organisation context has expired'
       using errcode = '42501', constraint = 'tenancy.context_expired', schema = 'tenancy';
   end if;`;
@@ -87,12 +88,22 @@ begin
   request_id := split_part(context, '|', ${FIELD.request});
 end $$;`;
 
-/** Runs as its caller: it must see the role that the connection really has. */
+/**
+ * Runs as its caller: it must see the role that the connection really has. What `enter` does last is one expression: a
+ * PERFORM for the locks would start an executor, and take as long as all the rest but the comparisons.
+ */
 const ASSERT_APP_ROLE = `
 -- Called once per connection, in front of its first statement: refuses a role that row-level security does not bind.
 create function tenancy.assert_app_role() returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  server constant int := current_setting('server_version_num')::int;
 begin
+  -- Before these a plan made for one role or organisation could be used for another (CVE-2024-10976).
+  if server < 150009 or server between 160000 and 160004 or server = 170000 then
+    raise exception 'PostgreSQL % does not enforce row-level security in every plan', current_setting('server_version')
+      using errcode = '42501', constraint = 'tenancy.unsafe_server', schema = 'tenancy';
+  end if;
   if exists (
     select from pg_roles r
      where (r.rolsuper or r.rolbypassrls or r.rolreplication
@@ -105,18 +116,59 @@ begin
     raise exception 'connection role may bypass row-level security'
       using errcode = '42501', constraint = 'tenancy.unsafe_role', schema = 'tenancy';
   end if;
+  -- A role may change its own defaults, which no reset takes back: those that change what SQL means are refused.
+  if current_setting('standard_conforming_strings') <> 'on' or current_setting('transform_null_equals') <> 'off'
+     or current_setting('row_security') <> 'on' then
+    raise exception 'a default of the connection role changes what SQL means'
+      using errcode = '42501', constraint = 'tenancy.unsafe_role', schema = 'tenancy';
+  end if;
 end $$;
 
--- Called in front of the first statement of every checkout: refuses what SQL of a former borrower may have planted. A
--- statement prepared by SQL can stand under the name of one of the driver's, and would run with the next one's context.
-create function tenancy.assert_session() returns void
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- Called in front of the first statement of every checkout: takes back or refuses what a former borrower may have left by
+-- a mere expression, and sets the context. Every name is qualified, because no search_path can be trusted here.
+-- The transaction began before the reset, so with the defaults of the former borrower: the flags say which of its modes
+-- BEGIN did not name, and are to be the session's. A session of that kind, or with temporary objects, ends itself: behind a
+-- pooler only it can. (A changed role may lack the privilege; behind a pooler RESET ROLE comes before.)
+create function tenancy.enter(context text, default_isolation boolean, default_access boolean) returns text
+language plpgsql volatile as $$
+declare
+  changed_role constant boolean := current_user operator(pg_catalog.<>) session_user;
 begin
-  if current_user <> session_user or pg_my_temp_schema() <> 0
-     or exists (select from pg_prepared_statement() p where p.from_sql) then
+  reset all;
+  discard sequences;
+  if changed_role or pg_catalog.pg_my_temp_schema() operator(pg_catalog.<>) 0
+    or default_isolation and pg_catalog.current_setting('transaction_isolation')
+      operator(pg_catalog.<>) pg_catalog.current_setting('default_transaction_isolation')
+    or default_access and pg_catalog.current_setting('transaction_read_only')
+      operator(pg_catalog.<>) pg_catalog.current_setting('default_transaction_read_only')
+      and not pg_catalog.pg_is_in_recovery()
+  then
+    if not changed_role then
+      perform pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid());
+    end if;
     raise exception 'the session carries what a former borrower left'
       using errcode = '42501', constraint = 'tenancy.unclean_session', schema = 'tenancy';
   end if;
+  return case when pg_catalog.pg_advisory_unlock_all() is not null
+    then pg_catalog.set_config('ringfence.context', context, true) end;
+end $$;
+
+-- Called when the former borrower may have run more than plain queries: takes back cursors and channels, refuses what it has
+-- prepared, for that can stand under a name of the driver's. Of the whole: whether a function with dynamic SQL, which any
+-- trigger may set off, lets plain queries do the same.
+create function tenancy.assert_session(whole boolean) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  execute 'close all'; -- PL/pgSQL has a CLOSE of its own
+  unlisten *;
+  if exists (select from pg_prepared_statement() p where p.from_sql) then
+    raise exception 'the session carries what a former borrower left'
+      using errcode = '42501', constraint = 'tenancy.unclean_session', schema = 'tenancy';
+  end if;
+  return whole and exists (
+    select from pg_proc f join pg_language l on l.oid = f.prolang
+     where f.pronamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace, 'tenancy'::regnamespace)
+       and l.lanname not in ('internal', 'c', 'sql') and (l.lanname <> 'plpgsql' or f.prosrc ~* 'execute'));
 end $$;`;
 
 /**
@@ -174,13 +226,9 @@ export async function installContextKey(owner: Kysely<unknown>, key: ContextKey)
   if (key.secret.length < 32 || key.secret.length > BLOCK) {
     throw new TypeError('context key secret: expected 32 to 64 bytes');
   }
-  const pad = (byte: number) => {
-    const block = Buffer.alloc(BLOCK, byte);
-    for (const [index, secret] of key.secret.entries()) block[index] = byte ^ secret;
-    return block;
-  };
+  const { inner, outer } = hmacPads(key.secret);
   await sql`insert into tenancy.context_key (id, inner_pad, outer_pad)
-    values (${key.id}, ${pad(0x36)}, ${pad(0x5c)})`.execute(owner);
+    values (${key.id}, ${inner}, ${outer})`.execute(owner);
 }
 
 /** Removes a key: contexts signed by it are refused from the next statement on. */

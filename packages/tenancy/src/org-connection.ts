@@ -6,15 +6,18 @@
  *   COMMIT                            [statements queued for commit, COMMIT]
  *
  * Invariants: no statement leaves without the context in force; nothing the former borrower left in the session reaches
- * this one; the context the server echoes is the one that was sent; a connection in an unknown state is destroyed, never
- * returned to the pool; an object whose connection was given back does nothing any more.
+ * this one; the context the server echoes is the one that was sent; a connection in an unknown state, or for which a
+ * cancel request is under way, is destroyed, never returned to the pool; an object whose connection was given back does
+ * nothing any more.
  */
-import type { CompiledQuery, DatabaseConnection, QueryResult } from 'kysely';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { AbortableOperationOptions, CompiledQuery, DatabaseConnection, QueryResult } from 'kysely';
 import type { ContextMint } from './context.ts';
-import { fromDatabaseError, isUncleanSession, RingfenceTenancyError } from './errors.ts';
-import { fly, type Statement, type StatementResult } from './flight.ts';
+import { endedByServer, fromDatabaseError, isUncleanSession, RingfenceTenancyError } from './errors.ts';
+import { type FlightProgress, fly, type Statement, type StatementResult } from './flight.ts';
+import { checkDue, checkPassed, leavesMore } from './session-check.ts';
 import type { Session } from './session-pool.ts';
-import { plain, statementOf, toQueryResult } from './statement.ts';
+import { type BatchQuery, plain, statementOf, toQueryResult } from './statement.ts';
 
 type State = 'none' | 'transaction' | 'ending' | 'released';
 
@@ -25,19 +28,12 @@ interface AtCommit {
   readonly reject: (error: unknown) => void;
 }
 
-/**
- * What a former borrower may have left: settings, open cursors, channels. Statements that were prepared by SQL, temporary
- * objects and a changed role cannot be taken back safely: the check refuses them, and the connection is replaced.
- * None of these statements is named: a name could have been given another text.
- */
-const RESET: readonly Statement[] = [
-  plain('reset all'),
-  plain('close all'),
-  plain('unlisten *'),
-  plain('select tenancy.assert_session()'),
-];
 const ASSERT_APP_ROLE = plain('select tenancy.assert_app_role()');
+const ENTER = 'select tenancy.enter($1, $2, $3) as context';
 const SET_CONTEXT = `select pg_catalog.set_config('ringfence.context', $1, true) as context`;
+
+/** Time after which a cancel request that had no effect is sent again, ms. */
+const CANCEL_AGAIN_MS = 100;
 
 /** Unclean connections in a row before giving up: one whole pool of them is an attack in progress. */
 const MAX_REPLACED = 20;
@@ -59,6 +55,10 @@ export class OrgConnection implements DatabaseConnection {
   readonly #savepoints = new Map<string, number>();
   #streams = 0;
   #broken = false;
+  /** Signal of the statement under way. */
+  #running: AbortSignal | undefined;
+  /** True once a cancel request may be under way: it could hit a later statement, so there is none. */
+  #cancelled = false;
   /** False while an unclean session is given up and no other taken yet. */
   #held = true;
   #turn: Promise<unknown> = Promise.resolve();
@@ -70,17 +70,39 @@ export class OrgConnection implements DatabaseConnection {
     this.#now = now;
   }
 
-  /** Runs one statement under the organisation's context. */
-  async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
-    const [result] = await this.#run([statementOf(query)]);
+  /** Runs one statement, or those of a batch in one flight, under the organisation's context. */
+  async executeQuery<R>(
+    query: CompiledQuery | BatchQuery,
+    options?: AbortableOperationOptions,
+  ): Promise<QueryResult<R>> {
+    if ('batch' in query) {
+      if (query.batch.length === 0) return { rows: [] };
+      const results = await this.#run(query.batch.map(statementOf), options?.signal);
+      return { rows: results.map((result) => toQueryResult(result)) as R[] };
+    }
+    const [result] = await this.#run([statementOf(query)], options?.signal);
     return toQueryResult<R>(result);
   }
 
-  /** Runs several statements in one flight: atomically, and in one round trip when outside a transaction. */
-  async executeBatch(queries: readonly CompiledQuery[]): Promise<QueryResult<unknown>[]> {
-    if (queries.length === 0) return [];
-    const results = await this.#run(queries.map(statementOf));
-    return results.map((result) => toQueryResult(result));
+  /** Cancels the statement under way if it is the aborted one; one that still waits for its turn will not be sent. */
+  async cancelQuery(): Promise<void> {
+    if (this.#running?.aborted !== true) return;
+    this.#cancelled = true;
+    let running = true;
+    const end = this.#turn.then(() => {
+      running = false;
+    });
+    // PostgreSQL ignores a request that arrives between two messages of the flight, and says so to nobody.
+    while (running && this.#held) {
+      await this.#session.cancel();
+      await Promise.race([end, delay(CANCEL_AGAIN_MS)]);
+    }
+  }
+
+  /** Runs one statement that another driver's form was turned into. */
+  async execute(statement: Statement): Promise<StatementResult> {
+    const [result] = await this.#run([statement]);
+    return result as StatementResult;
   }
 
   /** Queues a statement for the flight of COMMIT. Resolves after COMMIT; rejects when the transaction does not commit. */
@@ -96,24 +118,32 @@ export class OrgConnection implements DatabaseConnection {
   }
 
   /** Streams a SELECT through a cursor; opens a transaction of its own when none is open. */
-  async *streamQuery<R>(query: CompiledQuery, chunkSize: number): AsyncIterableIterator<QueryResult<R>> {
+  async *streamQuery<R>(
+    query: CompiledQuery,
+    chunkSize: number,
+    { signal }: AbortableOperationOptions = {},
+  ): AsyncIterableIterator<QueryResult<R>> {
     this.#refuseUnlessUsable();
     const own = this.#state === 'none';
     if (own) this.begin('begin');
     const cursor = `ringfence_stream_${++this.#streams}`;
     let done = false;
+    // Kysely cancels queries, not streams: without this, an abort would wait for the rows it no longer wants.
+    const cancel = () => void this.cancelQuery().catch(() => {});
+    signal?.addEventListener('abort', cancel);
     try {
       const statement = statementOf(query);
       const declare = `declare ${cursor} no scroll cursor for ${statement.sql}`;
-      await this.#run([{ ...statement, sql: declare, prepare: false }]);
+      await this.#run([{ ...statement, sql: declare, prepare: false, own: true }], signal);
       const fetch = plain(`fetch ${Math.max(1, Math.trunc(chunkSize))} from ${cursor}`);
       for (;;) {
-        const [chunk] = await this.#run([fetch]);
+        const [chunk] = await this.#run([fetch], signal);
         if (chunk === undefined || chunk.rows.length === 0) break;
         yield { rows: chunk.rows as R[] };
       }
       done = true;
     } finally {
+      signal?.removeEventListener('abort', cancel);
       if (own) await (done ? this.commit() : this.rollback());
       else if (this.#state === 'transaction' && !this.#broken)
         await this.#run([plain(`close ${cursor}`)]).catch(() => {});
@@ -135,7 +165,7 @@ export class OrgConnection implements DatabaseConnection {
     this.#state = 'ending';
     try {
       await this.#turn; // statements issued and not awaited go before COMMIT
-      if (!this.#begun && queued.length === 0) {
+      if (!this.#begun && !this.#cancelled && queued.length === 0) {
         this.#state = 'none';
         return;
       }
@@ -167,7 +197,7 @@ export class OrgConnection implements DatabaseConnection {
     );
     for (const { reject } of queued) reject(aborted);
     await this.#inTurn(async () => {
-      if (this.#begun && !this.#broken) await this.#fly([plain('rollback')]);
+      if (this.#begun && !this.#broken && !this.#cancelled) await this.#fly([plain('rollback')]);
     }).catch(() => {
       this.#broken = true;
     });
@@ -202,16 +232,23 @@ export class OrgConnection implements DatabaseConnection {
   release(): void {
     if (this.#state === 'released') return;
     const { client, lost } = this.#session;
-    const clean = !this.#broken && !lost && this.#state === 'none' && client.getTransactionStatus() === 'I';
+    const known = !this.#broken && !this.#cancelled && !lost;
+    const clean = known && this.#state === 'none' && client.getTransactionStatus() === 'I';
     this.#state = 'released';
     if (this.#held) client.release(!clean);
   }
 
-  async #run(statements: readonly Statement[]): Promise<StatementResult[]> {
+  async #run(statements: readonly Statement[], signal?: AbortSignal): Promise<StatementResult[]> {
     this.#refuseUnlessUsable();
-    return await this.#inTurn(() => {
+    return await this.#inTurn(async () => {
       if (this.#state === 'released') throw goneBack();
-      return this.#guarded(statements);
+      signal?.throwIfAborted();
+      this.#running = signal;
+      try {
+        return await this.#guarded(statements);
+      } finally {
+        this.#running = undefined;
+      }
     });
   }
 
@@ -240,37 +277,57 @@ export class OrgConnection implements DatabaseConnection {
           'the connection was lost earlier in this transaction',
         );
       }
+      if (this.#cancelled) {
+        throw new RingfenceTenancyError(
+          'tenancy.transaction_aborted',
+          'a statement on this connection was cancelled: its transaction is rolled back',
+        );
+      }
+      const session = this.#session;
       const before: Statement[] = [];
       const nowMs = this.#now();
       if (opening) before.push(plain(this.#begin));
-      if (!this.#clean) before.push(...RESET);
-      if (!this.#session.checked) before.push(ASSERT_APP_ROLE);
-      const contextDue = !this.#clean || !inTransaction || opening || nowMs >= this.#renewAtMs;
+      const entering = !this.#clean;
+      const check = entering ? checkDue(session, nowMs) : [];
+      const checkAt = before.length;
+      before.push(...check);
+      if (!session.checked) before.push(ASSERT_APP_ROLE);
+      const contextDue = entering || !inTransaction || opening || nowMs >= this.#renewAtMs;
       const context = this.#mint.at(nowMs);
-      if (contextDue) before.push({ sql: SET_CONTEXT, parameters: [context.value], prepare: false });
+      if (contextDue) {
+        const sql = entering ? ENTER : SET_CONTEXT;
+        const parameters = entering
+          ? [context.value, ...defaultModes(opening ? this.#begin : '')]
+          : [context.value];
+        before.push({ sql, parameters, prepare: true, own: true });
+      }
+      const progress: FlightProgress = { completed: 0 };
       try {
-        const results = await this.#fly([...before, ...statements]);
-        this.#session.checked = true;
+        const results = await this.#fly([...before, ...statements], progress);
+        session.checked = true;
+        checkPassed(session, check, results.slice(checkAt), nowMs);
         if (contextDue) this.#checkEcho(results[before.length - 1], context.value);
         this.#renewAtMs = context.renewAtMs;
         this.#clean = true;
         this.#begun = inTransaction;
-        return before.length === 0 ? results : results.slice(before.length);
+        const answers = before.length === 0 ? results : results.slice(before.length);
+        if (leavesMore(statements, answers)) session.suspect = true;
+        return answers;
       } catch (error) {
-        // Nothing of the flight took effect: the check came before the statement. A fresh connection takes its place.
-        if (
-          !this.#clean &&
-          (opening || !inTransaction) &&
-          replaced < MAX_REPLACED &&
-          isUncleanSession(error)
-        ) {
+        // Refused before the statement: nothing of the flight took effect, and a fresh connection takes its place.
+        const early = progress.completed < before.length;
+        const ended = early && endedByServer(error);
+        const planted = ended || (early && (isUncleanSession(error) || (session.checked && !this.#broken)));
+        const retry = entering && (opening || !inTransaction) && planted && !this.#cancelled;
+        if (retry && replaced < MAX_REPLACED) {
           await this.#replaceSession();
           continue;
         }
-        // BEGIN may have taken effect although the statement behind it failed.
+        // BEGIN has taken effect although a statement behind it failed; or it has not, and nothing may run as if it had.
         if (opening) {
-          this.#begun = true;
-          this.#clean = true;
+          this.#begun = progress.completed > 0;
+          this.#clean = this.#begun;
+          if (!this.#begun) this.#broken = true;
         }
         throw fromDatabaseError(error);
       }
@@ -300,11 +357,12 @@ export class OrgConnection implements DatabaseConnection {
     );
   }
 
-  async #fly(statements: readonly Statement[]): Promise<StatementResult[]> {
+  async #fly(statements: readonly Statement[], progress?: FlightProgress): Promise<StatementResult[]> {
     const { client, prepared } = this.#session;
     try {
-      return await fly(client, prepared, statements);
+      return await fly(client, prepared, statements, progress);
     } catch (error) {
+      this.#session.suspect = true; // a statement that failed is not told by its tag, and PREPARE is not rolled back
       const mapped = fromDatabaseError(error);
       if (mapped instanceof RingfenceTenancyError && ENDS_CONNECTION.has(mapped.code)) this.#broken = true;
       throw isUncleanSession(error) ? error : mapped;
@@ -312,7 +370,19 @@ export class OrgConnection implements DatabaseConnection {
   }
 }
 
-const ENDS_CONNECTION: ReadonlySet<string> = new Set(['tenancy.connection_lost', 'tenancy.unsafe_role']);
+const ENDS_CONNECTION: ReadonlySet<string> = new Set([
+  'tenancy.connection_lost',
+  'tenancy.unsafe_role',
+  'tenancy.unsafe_server',
+]);
+
+/** Which modes of a transaction BEGIN leaves to the session: isolation, and access. */
+function defaultModes(begin: string): ['t' | 'f', 't' | 'f'] {
+  return [
+    /\bisolation\s+level\b/i.test(begin) ? 'f' : 't',
+    /\bread\s+(only|write)\b/i.test(begin) ? 'f' : 't',
+  ];
+}
 
 function goneBack(): TypeError {
   return new TypeError(

@@ -3,12 +3,16 @@
  * raw SQL, pre-compiled queries and `withoutPlugins()` pass through it all the same.
  */
 import {
+  type AbortableOperationOptions,
   type DatabaseConnection,
   type DatabaseIntrospector,
+  DefaultConnectionProvider,
+  DefaultQueryExecutor,
   type Dialect,
   type DialectAdapter,
   type Driver,
   type Kysely,
+  type KyselyProps,
   PostgresAdapter,
   PostgresIntrospector,
   PostgresQueryCompiler,
@@ -18,60 +22,92 @@ import {
 import type { ContextMint } from './context.ts';
 import { fromDatabaseError } from './errors.ts';
 import { OrgConnection } from './org-connection.ts';
-import type { SessionPool } from './session-pool.ts';
+import type { Session, SessionPool } from './session-pool.ts';
+
+/** What the handles of one tenancy have in common: making these for every request costs more than a point read's SQL. */
+export interface SharedParts {
+  /** The app role's connections. */
+  readonly sessions: SessionPool;
+  /** Clock, ms since epoch. */
+  readonly now: () => number;
+  /** Kysely's own PostgreSQL compiler. */
+  readonly compiler: QueryCompiler;
+  /** Kysely's own PostgreSQL adapter. */
+  readonly adapter: DialectAdapter;
+}
+
+/** The parts of one tenancy. */
+export function sharedParts(sessions: SessionPool, now: () => number): SharedParts {
+  return { sessions, now, compiler: new PostgresQueryCompiler(), adapter: new PostgresAdapter() };
+}
 
 /** Dialect whose every connection carries the context of one organisation. */
 export class OrgDialect implements Dialect {
-  readonly #sessions: SessionPool;
+  readonly #parts: SharedParts;
   readonly #mint: ContextMint;
-  readonly #now: () => number;
 
-  constructor(sessions: SessionPool, mint: ContextMint, now: () => number) {
-    this.#sessions = sessions;
+  constructor(parts: SharedParts, mint: ContextMint) {
+    this.#parts = parts;
     this.#mint = mint;
-    this.#now = now;
+  }
+
+  /** The setting that every statement runs under, as it would be sent now. */
+  contextSettings(): Readonly<Record<string, string>> {
+    return { 'ringfence.context': this.#mint.at(this.#parts.now()).value };
   }
 
   /** Makes the driver. */
   createDriver(): Driver {
-    return new OrgDriver(this.#sessions, this.#mint, this.#now);
+    return new OrgDriver(this.#parts, this.#mint);
   }
 
   /** Kysely's own PostgreSQL compiler. */
   createQueryCompiler(): QueryCompiler {
-    return new PostgresQueryCompiler();
+    return this.#parts.compiler;
   }
 
   /** Kysely's own PostgreSQL adapter. */
   createAdapter(): DialectAdapter {
-    return new PostgresAdapter();
+    return this.#parts.adapter;
   }
 
   /** Kysely's own PostgreSQL introspector. */
   createIntrospector(db: Kysely<unknown>): DatabaseIntrospector {
     return new PostgresIntrospector(db);
   }
+
+  /** A Kysely's parts, without the wrapper that would log and initialise: there is nothing to log or to initialise. */
+  kyselyProps(): KyselyProps {
+    const driver = this.createDriver();
+    const provider = new DefaultConnectionProvider(driver);
+    const executor = new DefaultQueryExecutor(this.#parts.compiler, this.#parts.adapter, provider);
+    return { config: { dialect: this }, dialect: this, driver, executor };
+  }
 }
 
 class OrgDriver implements Driver {
-  readonly #sessions: SessionPool;
+  readonly #parts: SharedParts;
   readonly #mint: ContextMint;
-  readonly #now: () => number;
+  #destroyed = false;
 
-  constructor(sessions: SessionPool, mint: ContextMint, now: () => number) {
-    this.#sessions = sessions;
+  constructor(parts: SharedParts, mint: ContextMint) {
+    this.#parts = parts;
     this.#mint = mint;
-    this.#now = now;
   }
 
   async init(): Promise<void> {}
 
-  async acquireConnection(): Promise<DatabaseConnection> {
+  async acquireConnection(options?: AbortableOperationOptions): Promise<DatabaseConnection> {
+    if (this.#destroyed)
+      throw new TypeError('this handle was destroyed: make another with tenancy.forOrg(orgId)');
+    const { sessions, now } = this.#parts;
+    const take = () => sessions.take();
     try {
-      const take = () => this.#sessions.take();
-      return new OrgConnection(await take(), take, this.#mint, this.#now);
+      const session =
+        options?.signal === undefined ? await take() : await unlessAborted(take, options.signal);
+      return new OrgConnection(session, take, this.#mint, now);
     } catch (error) {
-      throw fromDatabaseError(error);
+      throw options?.signal?.aborted === true ? options.signal.reason : fromDatabaseError(error);
     }
   }
 
@@ -106,7 +142,28 @@ class OrgDriver implements Driver {
   }
 
   /** The pool belongs to the application: destroying one organisation's handle must not end it. */
-  async destroy(): Promise<void> {}
+  async destroy(): Promise<void> {
+    this.#destroyed = true;
+  }
+}
+
+/** Waits for a connection until the signal says otherwise; one that comes later goes back unused. */
+async function unlessAborted(take: () => Promise<Session>, signal: AbortSignal): Promise<Session> {
+  signal.throwIfAborted();
+  const taken = take();
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+    signal.addEventListener('abort', stop);
+  });
+  try {
+    return await Promise.race([taken, aborted]);
+  } catch (error) {
+    if (signal.aborted) taken.then(({ client }) => client.release()).catch(() => {}); // its failure concerns nobody now
+    throw error;
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
 }
 
 /** The connection as this package made it; a foreign one is a programmer's mistake. */

@@ -2,11 +2,23 @@
  * Which statements are prepared on one physical connection: a bounded map, least recently used out first.
  * Names come from a prefix per pool and a counter per connection, never from the SQL, so no input chooses a name.
  */
+import type { Field } from './flight.ts';
+
+/** A statement under its name. */
+export interface NamedStatement {
+  /** Name of the prepared statement. */
+  readonly name: string;
+  /**
+   * Its result columns, once PostgreSQL has described them: they need not be asked for again, because it refuses to run a
+   * prepared statement whose result has changed.
+   */
+  columns: readonly Field[] | undefined;
+}
 
 /** How one statement is to be sent. */
 export interface PreparePlan {
-  /** Name of the prepared statement. */
-  readonly name: string;
+  /** The statement. */
+  readonly statement: NamedStatement;
   /** True when it has to be parsed in this flight. */
   readonly parse: boolean;
   /** Names to close first: evicted ones, and one whose state is in doubt. */
@@ -25,7 +37,7 @@ export interface PreparedStatements {
 export function namedStatements(prefix: string, limit: number): PreparedStatements {
   if (!(Number.isInteger(limit) && limit >= 1))
     throw new TypeError('preparedStatements.limit must be 1 or more');
-  const names = new Map<string, string>();
+  const names = new Map<string, NamedStatement>();
   /** Statements whose name may not stand for them: parsed in a flight that failed, deallocated, or outdated by DDL. */
   const doubtful = new Set<string>();
   /** Names whose Close may not have taken effect: closed again, which is no error for a name that does not exist. */
@@ -44,21 +56,23 @@ export function namedStatements(prefix: string, limit: number): PreparedStatemen
         names.delete(sql);
         names.set(sql, known);
         const parse = doubtful.delete(sql);
-        return { name: known, parse, close: parse ? [...close, known] : close };
+        if (!parse) return { statement: known, parse, close };
+        known.columns = undefined;
+        return { statement: known, parse, close: [...close, known.name] };
       }
       if (names.size >= limit) {
-        const [oldest, name] = names.entries().next().value as [string, string];
+        const [oldest, { name }] = names.entries().next().value as [string, NamedStatement];
         names.delete(oldest);
         doubtful.delete(oldest);
         close.push(name);
       }
-      const name = `${prefix}_${++counter}`;
-      names.set(sql, name);
-      return { name, parse: true, close };
+      const statement: NamedStatement = { name: `${prefix}_${++counter}`, columns: undefined };
+      names.set(sql, statement);
+      return { statement, parse: true, close };
     },
-    failed: (sql, plan) => {
-      if (names.get(sql) === plan.name) doubtful.add(sql);
-      for (const name of plan.close) if (name !== plan.name) unclosed.add(name);
+    failed: (sql, { statement, close }) => {
+      if (names.get(sql) === statement) doubtful.add(sql);
+      for (const name of close) if (name !== statement.name) unclosed.add(name);
     },
   };
 }

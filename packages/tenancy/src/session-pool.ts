@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Pool, PoolClient } from 'pg';
+import { requestCancel } from './cancel-request.ts';
 import { namedStatements, type PreparedStatements, unnamedStatements } from './prepared-statements.ts';
 
 /** What is known of one physical connection, across checkouts. */
@@ -12,10 +13,23 @@ export interface Session {
   readonly client: PoolClient;
   /** Its prepared statements. */
   readonly prepared: PreparedStatements;
+  /**
+   * True behind a pooler in transaction mode: each flight may run in another session of the server, so nothing that was
+   * seen in one holds for the next. Only the login role is the same in all of them.
+   */
+  readonly pooled: boolean;
+  /** Cancels what it runs now, or by the time the request arrives: the connection must not be lent again. */
+  readonly cancel: () => Promise<void>;
   /** True once `tenancy.assert_app_role()` has passed on it. */
   checked: boolean;
   /** True once the connection has failed. */
   lost: boolean;
+  /** True while the whole check is due at the next checkout: the connection is new, or more than plain queries ran on it. */
+  suspect: boolean;
+  /** True when the database has a function that runs dynamic SQL, whoever may call it: a check is due at every checkout. */
+  dynamicSql: boolean;
+  /** Time of the last whole check, ms since epoch. */
+  checkedAtMs: number;
 }
 
 /** How statements are prepared on each connection. */
@@ -24,6 +38,7 @@ export type PreparedStatementMode =
       /** Prepared statements kept per connection; the least recently used is closed. */
       readonly limit: number;
     }
+  /** Behind a pooler in transaction mode: no names, and the session is taken back as a whole at every checkout. */
   | 'unnamed';
 
 /** Hands out sessions of a `pg` pool. */
@@ -44,7 +59,17 @@ export class SessionPool {
     const client = await this.#pool.connect();
     let session = this.#sessions.get(client);
     if (session === undefined) {
-      const made: Session = { client, prepared: this.#statements(), checked: false, lost: false };
+      const made: Session = {
+        client,
+        prepared: this.#statements(),
+        pooled: this.#mode === 'unnamed',
+        cancel: () => requestCancel(this.#pool.options, client),
+        checked: false,
+        lost: false,
+        suspect: true,
+        dynamicSql: true,
+        checkedAtMs: 0,
+      };
       // The pool listens only while a connection is idle. The flight under way, or the next one, reports the loss.
       client.on('error', () => {
         made.lost = true;

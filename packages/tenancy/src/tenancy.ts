@@ -2,12 +2,20 @@
  * The entry point: one tenancy per pool, one handle per organisation and principal.
  * A handle is a Kysely whose every statement carries the organisation's context; nothing ambient decides who asks.
  */
-import { type Compilable, type CompiledQuery, Kysely, type QueryResult, type Transaction } from 'kysely';
+import {
+  type AbortableQueryOptions,
+  type Compilable,
+  type CompiledQuery,
+  Kysely,
+  type QueryResult,
+  type Transaction,
+} from 'kysely';
 import type { Pool } from 'pg';
 import { type ContextKey, ContextSigner, type Principal } from './context.ts';
-import { OrgDialect, ours } from './org-driver.ts';
+import { OrgDialect, ours, sharedParts } from './org-driver.ts';
 import { type OrgId, parseOrgId } from './org-id.ts';
 import { type PreparedStatementMode, SessionPool } from './session-pool.ts';
+import { batchOf } from './statement.ts';
 
 /** Settings of `createTenancy`. */
 export interface TenancyOptions {
@@ -17,7 +25,10 @@ export interface TenancyOptions {
   readonly contextKey?: ContextKey;
   /** How long a signed context stays valid, ms; renewed at half its life. Default 60 000. */
   readonly contextLifeMs?: number;
-  /** Prepared statements kept per connection, or `'unnamed'` for pgbouncer before 1.21. Default `{ limit: 500 }`. */
+  /**
+   * Prepared statements kept per connection, or `'unnamed'` behind a pooler in transaction mode, whatever its version.
+   * Default `{ limit: 500 }`.
+   */
   readonly preparedStatements?: PreparedStatementMode;
   /** Clock, ms since epoch. Default `Date.now`. */
   readonly now?: () => number;
@@ -46,14 +57,26 @@ export type BatchResults<Q extends readonly Compilable<unknown>[]> = {
 export class OrgDb<DB> extends Kysely<DB> {
   /** The organisation whose rows this handle sees. */
   readonly org: OrgId;
+  readonly #dialect: OrgDialect;
 
   constructor(org: OrgId, dialect: OrgDialect) {
-    super({ dialect });
+    super(dialect.kyselyProps());
     this.org = org;
+    this.#dialect = dialect;
   }
 
   /**
-   * Runs several statements atomically in one round trip. Statements cannot use each other's results.
+   * The settings that carry this handle's context, by name, for a function of the database that serves several handles in
+   * one call. Whoever holds them can act as the handle until they expire, at most `contextLifeMs`: hand them to PostgreSQL
+   * and to nothing else.
+   */
+  contextSettings(): Readonly<Record<string, string>> {
+    return this.#dialect.contextSettings();
+  }
+
+  /**
+   * Runs several statements atomically in one round trip. Statements cannot use each other's results. An abort signal
+   * applies to the batch as a whole, as to a query of Kysely's.
    *
    * @example
    * ```ts
@@ -63,10 +86,14 @@ export class OrgDb<DB> extends Kysely<DB> {
    * ]);
    * ```
    */
-  async batch<const Q extends readonly Compilable<unknown>[]>(queries: Q): Promise<BatchResults<Q>> {
+  async batch<const Q extends readonly Compilable<unknown>[]>(
+    queries: Q,
+    options?: AbortableQueryOptions,
+  ): Promise<BatchResults<Q>> {
     const compiled: CompiledQuery[] = queries.map((query) => query.compile());
     const executor = this.getExecutor();
-    const raw = await executor.provideConnection((connection) => ours(connection).executeBatch(compiled));
+    const batch: CompiledQuery = batchOf(compiled);
+    const { rows: raw } = await executor.withoutPlugins().executeQuery(batch, options);
     const results: QueryResult<unknown>[] = [];
     for (const [index, query] of compiled.entries()) {
       let result = raw[index] as QueryResult<Record<string, unknown>>;
@@ -127,11 +154,11 @@ export function atCommit(
 export function createTenancy<DB>(options: TenancyOptions): Tenancy<DB> {
   const sessions = new SessionPool(options.pool, options.preparedStatements ?? { limit: 500 });
   const signer = new ContextSigner(options.contextKey, options.contextLifeMs ?? 60_000);
-  const now = options.now ?? Date.now;
+  const parts = sharedParts(sessions, options.now ?? Date.now);
   return {
     forOrg: (org, principal) => {
       const parsed = parseOrgId(org);
-      return new OrgDb<DB>(parsed, new OrgDialect(sessions, signer.mintFor(parsed, principal), now));
+      return new OrgDb<DB>(parsed, new OrgDialect(parts, signer.mintFor(parsed, principal)));
     },
   };
 }

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import { type Compilable, sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { createTenancy, installContextKey, removeContextKey } from '../src/index.ts';
+import { createTenancy, installContextKey, removeContextKey, tenancyMigrations } from '../src/index.ts';
 import { ALICE, codeOf, type Fixture, fixture, kyselyOf, ORG_A, ORG_B, type Tables } from './fixture.ts';
 
 let f: Fixture;
@@ -197,6 +197,45 @@ describe('the connection role', () => {
       .where('id', '=', 'unsafe')
       .execute();
     expect(rows).toEqual([]);
+  });
+
+  test('is refused on a server that does not enforce row-level security in every plan', async () => {
+    const [migration] = tenancyMigrations({ appRole: f.database.app, signedContext: true });
+    const [check = ''] =
+      /create function tenancy\.assert_app_role[\s\S]*?end \$\$;/.exec(migration?.up ?? '') ?? [];
+    const as = (version: string) =>
+      sql
+        .raw(
+          check
+            .replace('create function', 'create or replace function')
+            .replace(`current_setting('server_version_num')::int`, version),
+        )
+        .execute(f.owner);
+    const answers: Record<string, unknown> = {};
+    for (const version of ['140013', '150008', '150009', '160004', '160005', '170000', '170001', '180000']) {
+      await as(version);
+      const pool = new pg.Pool({ connectionString: f.database.appUrl, max: 1 });
+      const handle = createTenancy<Tables>({ pool, contextKey: f.contextKey }).forOrg(ORG_A, ALICE);
+      answers[version] = await codeOf(
+        handle
+          .selectFrom('app.note')
+          .select('id')
+          .execute()
+          .then(() => Promise.reject({ code: 'runs' })),
+      );
+      await pool.end();
+    }
+    await as(`current_setting('server_version_num')::int`);
+    expect(answers).toEqual({
+      '140013': 'tenancy.unsafe_server',
+      '150008': 'tenancy.unsafe_server',
+      '150009': 'runs',
+      '160004': 'tenancy.unsafe_server',
+      '160005': 'runs',
+      '170000': 'tenancy.unsafe_server',
+      '170001': 'runs',
+      '180000': 'runs',
+    });
   });
 
   test('cannot truncate, turn row-level security off, or disable the policy', async () => {

@@ -8,11 +8,11 @@ import {
   createTenancy,
   installContextKey,
   type OrgId,
-  orgTablePolicy,
   parseOrgId,
   type Tenancy,
   tenancyMigrations,
 } from '../src/index.ts';
+import { orgTablePolicy } from '../src/policies/index.ts';
 
 export interface Tables {
   'app.note': { org_id: string | undefined; id: string; body: string };

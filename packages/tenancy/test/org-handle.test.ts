@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events';
 import { type CompiledQuery, sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
@@ -94,6 +95,54 @@ describe('a handle', () => {
     for await (const _ of a.getExecutor().stream(numbers, 10)) break;
     expect((await sql`select 1 as ok`.execute(a)).rows).toEqual([{ ok: 1 }]);
     expect(f.pool.idleCount).toBe(f.pool.totalCount);
+  });
+});
+
+describe('the settings of a handle', () => {
+  const asOrg = async (settings: Readonly<Record<string, string>>): Promise<unknown> => {
+    const client = await f.pool.connect();
+    try {
+      await client.query('begin');
+      for (const [name, value] of Object.entries(settings))
+        await client.query('select set_config($1, $2, true)', [name, value]);
+      const { rows } = await client.query('select c.org_id, c.actor from tenancy.context() c');
+      return rows[0];
+    } finally {
+      await client.query('rollback');
+      client.release();
+    }
+  };
+
+  test('are what its statements run under, and name its own organisation and principal', async () => {
+    const a = f.tenancy.forOrg(ORG_A, ALICE);
+    const b = f.tenancy.forOrg(ORG_B, { actor: 'user:bob' });
+    expect(await asOrg(a.contextSettings())).toEqual({ org_id: ORG_A, actor: 'user:alice' });
+    expect(await asOrg(b.contextSettings())).toEqual({ org_id: ORG_B, actor: 'user:bob' });
+  });
+
+  test('are signed: another organisation in them is refused, and so are they once they are old', async () => {
+    const [[name = '', value = ''] = []] = Object.entries(f.tenancy.forOrg(ORG_A, ALICE).contextSettings());
+    const run = asOrg({ [name]: value.replace(ORG_A, ORG_B) });
+    await expect(run).rejects.toMatchObject({ constraint: 'tenancy.context_forged' });
+    const past = createTenancy<Tables>({
+      pool: f.pool,
+      contextKey: f.contextKey,
+      contextLifeMs: 1_000,
+      now: () => Date.now() - 2_000,
+    });
+    await expect(asOrg(past.forOrg(ORG_A, ALICE).contextSettings())).rejects.toMatchObject({
+      constraint: 'tenancy.context_expired',
+    });
+  });
+
+  test('are renewed with the clock, so that a handle that lives long gives no old ones', () => {
+    let nowMs = 1_790_000_000_000;
+    const { pool, contextKey } = f;
+    const handle = createTenancy<Tables>({ pool, contextKey, now: () => nowMs }).forOrg(ORG_A, ALICE);
+    const first = handle.contextSettings();
+    expect(handle.contextSettings()).toEqual(first);
+    nowMs += 31_000;
+    expect(handle.contextSettings()).not.toEqual(first);
   });
 });
 
@@ -197,22 +246,15 @@ describe('a transaction', () => {
 });
 
 describe('round trips', () => {
-  /** Counts the writes that end in a Sync, Query or Flush: each is one trip to the server. */
+  /** Counts the trips to the server: each ends in the message that it is ready again. */
   async function trips(run: () => Promise<unknown>): Promise<number> {
     let count = 0;
     const counted = new pg.Pool({ connectionString: f.database.appUrl, max: 1 });
     counted.on('connect', (client) => {
-      const { connection } = client as unknown as { connection: { sync(): void; query(text: string): void } };
-      const sync = connection.sync.bind(connection);
-      connection.sync = () => {
+      const { connection } = client as unknown as { connection: EventEmitter };
+      connection.on('readyForQuery', () => {
         count++;
-        sync();
-      };
-      const query = connection.query.bind(connection);
-      connection.query = (text) => {
-        count++;
-        query(text);
-      };
+      });
     });
     const tenancy = createTenancy<Tables>({ pool: counted, contextKey: f.contextKey });
     db = tenancy.forOrg(ORG_A, ALICE);

@@ -75,6 +75,22 @@ describe('what a former borrower left', () => {
     expect(rows).toEqual([{ strings: 'on', path: '"$user", public' }]);
   });
 
+  test.each([
+    ['a read-only default', 'default_transaction_read_only', 'on', 'off'],
+    ['an isolation level', 'default_transaction_isolation', 'serializable', 'read committed'],
+  ])('%s does not apply to the transaction of the next one', async (_, setting, planted, own) => {
+    const mode = sql<{ mode: string }>`select current_setting(${setting.replace('default_', '')}) as mode`;
+    for (const run of [
+      () => mode.execute(b),
+      () => b.transaction().execute((trx) => mode.execute(trx)),
+      () => b.batch([b.insertInto('app.tag').values({ org_id: ORG_B, id: setting, label: 'x' })]),
+    ]) {
+      await sql`select set_config(${setting}, ${planted}, false)`.execute(a);
+      const result = await run();
+      if ('rows' in result) expect(result.rows).toEqual([{ mode: own }]);
+    }
+  });
+
   test('a temporary table is not there for the next one', async () => {
     const superuser = new pg.Client({ connectionString: f.database.superuserUrl });
     await superuser.connect();
@@ -90,6 +106,59 @@ describe('what a former borrower left', () => {
     const raw = (text: string) => ({ compile: () => sql.raw(text).compile(a) });
     await a.batch([raw('begin'), raw('select 1/0')]).catch(() => {});
     expect(await notesOf(b)).toEqual(OWN_B);
+  });
+
+  test('a prepared statement replaced through a function with dynamic SQL does not run with the next context', async () => {
+    await sql
+      .raw(`create function app.run(text) returns void language plpgsql as $$ begin execute $1; end $$`)
+      .execute(f.owner);
+    await sql.raw('show search_path').execute(a); // more than a plain query: the next check sees the function
+    for (let round = 0; round < 2; round++) {
+      await notesOf(b);
+      const { rows } = await sql<{ name: string }>`
+        select name from pg_prepared_statements where statement like 'select "org_id"%' and not from_sql`.execute(
+        a,
+      );
+      for (const { name } of rows) {
+        const swap = [`deallocate ${name}`, `prepare ${name} as select 'stolen' as org_id`];
+        await sql`select app.run(${swap[0]}), app.run(${swap[1]})`.execute(a);
+      }
+      expect(rows).not.toEqual([]);
+      expect(await notesOf(b)).toEqual(OWN_B);
+    }
+    await sql.raw('drop function app.run(text)').execute(f.owner);
+  });
+
+  test('an advisory lock taken by an expression is gone', async () => {
+    await sql`select id from app.note where pg_advisory_lock(4711) is not null`.execute(a);
+    const { rows } = await sql<{ held: number }>`
+      select count(*)::int as held from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()`.execute(
+      b,
+    );
+    expect(rows).toEqual([{ held: 0 }]);
+  });
+
+  test('a role changed by an expression does not stay for the next one', async () => {
+    const superuser = new pg.Client({ connectionString: f.database.superuserUrl });
+    await superuser.connect();
+    const other = `other_${f.database.app}`;
+    await superuser.query(`create role ${other}; grant ${other} to ${f.database.app}`);
+    await sql.raw(`select set_config('role', '${other}', false)`).execute(a);
+    expect(await notesOf(b)).toEqual(OWN_B);
+    const { rows } = await sql<{ role: string }>`select current_user as role`.execute(b);
+    expect(rows).toEqual([{ role: f.database.app }]);
+    await superuser.query(`drop role ${other}`);
+    await superuser.end();
+  });
+
+  test('a listener and a cursor that outlives its transaction are gone', async () => {
+    await sql.raw('listen loot').execute(a);
+    await sql.raw('declare held cursor with hold for select * from app.note').execute(a);
+    const { rows } = await sql<{ left: number }>`
+      select ((select count(*) from pg_listening_channels()) + (select count(*) from pg_cursors where is_holdable))::int as left`.execute(
+      b,
+    );
+    expect(rows).toEqual([{ left: 0 }]);
   });
 
   test('COPY neither works nor hangs the connection', async () => {

@@ -1,0 +1,61 @@
+/**
+ * Runs one command of the command line and gives its exit code.
+ * Invariant: with `--json` stdout holds exactly one JSON document, whatever happens; errors are `code: message`, never a
+ * stack.
+ */
+import { Kysely, PostgresDialect } from 'kysely';
+import pg from 'pg';
+import { type CliArguments, type CommandName, parseArguments, USAGE } from './arguments.ts';
+import { type ExitCode, shownError } from './cli-error.ts';
+import type { Command, CommandResult } from './command.ts';
+import { loadConfig } from './config.ts';
+import { doctorCommand } from './doctor-command.ts';
+import { policiesCommand } from './policies-command.ts';
+import { probeCommand } from './probe-command.ts';
+import { type CliProcess, printable, Terminal } from './terminal.ts';
+
+const COMMANDS: Readonly<Record<CommandName, Command>> = {
+  policies: policiesCommand,
+  doctor: doctorCommand,
+  probe: probeCommand,
+};
+
+/** Runs the command that the arguments name: 0 fine, 1 findings, 2 wrong usage or no answer from the database. */
+export async function runCli(process: CliProcess): Promise<ExitCode> {
+  const terminal = new Terminal(process);
+  const json = process.args.includes('--json');
+  try {
+    const args = parseArguments(process.args);
+    if (args.command === undefined) {
+      terminal.print(USAGE);
+      return 0;
+    }
+    const result = await runCommand(args.command, args, process.directory, terminal);
+    if (json) terminal.print(JSON.stringify(result.document));
+    else for (const line of result.lines) terminal.print(line);
+    return result.exit;
+  } catch (error) {
+    const shown = shownError(error);
+    if (json) terminal.print(JSON.stringify({ error: shown }));
+    terminal.tell(`${shown.code}: ${printable(shown.message)}`);
+    // A schema that no step leads to is a finding about the database, not a failure to look at it.
+    return shown.code === 'tenancy.migration_blocked' ? 1 : 2;
+  }
+}
+
+async function runCommand(
+  command: CommandName,
+  args: CliArguments,
+  directory: string,
+  terminal: Terminal,
+): Promise<CommandResult> {
+  const config = await loadConfig(directory, args.text['config']);
+  const pool = new pg.Pool({ connectionString: config.connectionString, max: 2 });
+  pool.on('error', () => {}); // the statement under way reports a lost connection
+  const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) });
+  try {
+    return await COMMANDS[command]({ args, config, db, terminal });
+  } finally {
+    await db.destroy();
+  }
+}

@@ -1,0 +1,227 @@
+/** Rules on functions and triggers: code that runs with other rights, before the policy, or in place of this package's. */
+import type { CatalogFunction, Relation } from '../catalog/catalog.ts';
+import { expectedFunctions, identityOf, sameFunction } from './expected-functions.ts';
+import { type Inspection, OWN_SCHEMA } from './inspection.ts';
+import { DOCS, type Hit, quoted, quotedFunction, quotedRole, type Rule } from './rule.ts';
+
+/** Functions the app role may execute, those of extensions and of this package left out. */
+function* executable(inspection: Inspection): Generator<CatalogFunction> {
+  for (const each of inspection.catalog.functions) {
+    if (each.extension !== null || each.schema === OWN_SCHEMA) continue;
+    if (inspection.reachable(each.grants).length > 0) yield each;
+  }
+}
+
+/** Relations on which the app role has a right: what it does there sets off their triggers. */
+function touched(inspection: Inspection): readonly Relation[] {
+  const { relations } = inspection.catalog;
+  return relations.filter(({ grants }) => inspection.reachable(grants).length > 0);
+}
+
+/** Functions of other schemas that run with their owner's rights and that the app role sets off, itself or by a trigger. */
+function* definers(inspection: Inspection): Generator<CatalogFunction> {
+  const fired = new Set(
+    touched(inspection).flatMap((table) => inspection.triggers(table).map((each) => each.function)),
+  );
+  for (const each of inspection.catalog.functions) {
+    if (!each.securityDefiner || each.extension !== null || each.schema === OWN_SCHEMA) continue;
+    if (fired.has(each.name) || inspection.reachable(each.grants).length > 0) yield each;
+  }
+}
+
+/** A path whose last place is pg_temp, which is searched first when it is not named; or an empty one. */
+function isFixedPath(setting: string): boolean {
+  const path = setting
+    .slice('search_path='.length)
+    .split(',')
+    .map((each) => each.trim().replaceAll('"', ''));
+  return path.at(-1) === 'pg_temp' || path.join() === '';
+}
+
+/** Functions and triggers. */
+export const functionRules: readonly Rule[] = [
+  {
+    id: 'RF521',
+    name: 'definer-undeclared',
+    level: 'error',
+    title: 'The app role may execute a SECURITY DEFINER function that is not declared',
+    rationale:
+      'It runs with the rights of its owner; under a superuser or BYPASSRLS owner it reads and writes all organisations.',
+    source: `${DOCS.createFunction}; ${DOCS.executed}: all rows`,
+    *check(inspection): Generator<Hit> {
+      for (const { name, securityDefiner, owner } of executable(inspection)) {
+        if (!securityDefiner || inspection.schema.definerFunctions.has(name)) continue;
+        const remedy = `revoke execute on function ${quotedFunction(name)} from public, ${quotedRole(inspection.schema.appRole)};`;
+        yield { object: name, message: `it runs as ${owner}`, remedy };
+      }
+    },
+  },
+  {
+    id: 'RF522',
+    name: 'definer-search-path',
+    level: 'error',
+    title: 'A SECURITY DEFINER function has no fixed search_path',
+    rationale:
+      "Its caller chooses the path, and pg_temp is searched first unless it is named last: the caller's table or operator takes the place of the one that was meant.",
+    source: DOCS.createFunction,
+    *check(inspection): Generator<Hit> {
+      for (const { name, settings, language, source } of definers(inspection)) {
+        if (language === 'sql' && source === '') continue; // a standard SQL body is bound when it is created
+        const path = settings.find((each) => each.startsWith('search_path='));
+        if (path !== undefined && isFixedPath(path)) continue;
+        const message = path === undefined ? 'search_path is not set' : `${path} does not end with pg_temp`;
+        const remedy = `alter function ${quotedFunction(name)} set search_path = pg_catalog, pg_temp;`;
+        yield { object: name, message, remedy };
+      }
+    },
+  },
+  {
+    id: 'RF523',
+    name: 'trigger-definer',
+    level: 'error',
+    title: 'A trigger the app role sets off runs an undeclared SECURITY DEFINER function',
+    rationale:
+      'A write of the app role sets it off with the rights of its owner, and the app needs no right to execute it.',
+    source: 'PostgreSQL documentation, CREATE TRIGGER',
+    *check(inspection): Generator<Hit> {
+      const definer = new Set([...definers(inspection)].map(({ name }) => name));
+      for (const table of touched(inspection))
+        for (const { name, function: called } of inspection.triggers(table)) {
+          if (!definer.has(called) || inspection.schema.definerFunctions.has(called)) continue;
+          const remedy = `drop trigger "${name.replaceAll('"', '""')}" on ${quoted(table.name)};`;
+          yield { object: `${table.name}.${name}`, message: `it runs ${called}`, remedy };
+        }
+    },
+  },
+  {
+    id: 'RF524',
+    name: 'leakproof-function',
+    level: 'warning',
+    title: 'A function outside of PostgreSQL is marked LEAKPROOF',
+    rationale: 'The planner may run it before the policy, on rows of all organisations.',
+    source: `${DOCS.createPolicy}; CREATE FUNCTION: LEAKPROOF`,
+    *check(inspection): Generator<Hit> {
+      for (const { name, leakproof, owner } of executable(inspection)) {
+        if (!leakproof) continue;
+        const remedy = `alter function ${quotedFunction(name)} not leakproof;`;
+        yield { object: name, message: `owned by ${owner}, it may run before the policy`, remedy };
+      }
+    },
+  },
+  {
+    id: 'RF525',
+    name: 'policy-function-replaceable',
+    level: 'error',
+    title: 'The app role owns a function that isolation depends on',
+    rationale: 'An owner may replace it: injected SQL then decides what the policy answers.',
+    source: 'PostgreSQL documentation, CREATE FUNCTION: OR REPLACE',
+    *check(inspection): Generator<Hit> {
+      const called = new Set(inspection.facts.policyCalls.map(({ uses }) => uses));
+      for (const { name, schema, owner } of inspection.catalog.functions) {
+        if (!(called.has(name) || schema === OWN_SCHEMA)) continue;
+        if (owner !== inspection.schema.appRole && !inspection.reachRoles.some((role) => role.name === owner))
+          continue;
+        const remedy = `alter function ${quotedFunction(name)} owner to current_user;`;
+        yield { object: name, message: `it is owned by ${owner}`, remedy };
+      }
+    },
+  },
+  {
+    id: 'RF526',
+    name: 'tenancy-function-altered',
+    level: 'error',
+    title: 'A function of schema tenancy is missing, or is not the one this version generates',
+    rationale:
+      'Policies are compared by equality and call these functions: whoever changes one changes all policies at once.',
+    source: 'the migrations of this package',
+    *check(inspection): Generator<Hit> {
+      const unsigned = expectedFunctions(false);
+      const live = new Map(inspection.facts.tenancyFunctions.map((each) => [identityOf(each), each]));
+      const remedy = '-- run the migrations of this version again';
+      for (const [identity, expected] of inspection.expected) {
+        const found = live.get(identity);
+        if (
+          found !== undefined &&
+          (sameFunction(found, expected) || sameFunction(found, unsigned.get(identity)))
+        )
+          continue;
+        const message = found === undefined ? 'it is missing' : 'it is not the one this version generates';
+        yield { object: `${OWN_SCHEMA}.${expected.name}`, message, remedy };
+      }
+    },
+  },
+  {
+    id: 'RF527',
+    name: 'tenancy-function-foreign',
+    level: 'error',
+    title: 'Schema tenancy holds a function that this package does not generate',
+    rationale: 'It can stand in for a generated one by overloading, and it passes for a part of the guard.',
+    source: 'the migrations of this package',
+    *check(inspection): Generator<Hit> {
+      for (const { name, inputs } of inspection.facts.tenancyFunctions) {
+        if (inspection.expected.has(identityOf({ name, inputs }))) continue;
+        const object = `${OWN_SCHEMA}.${name}`;
+        const remedy = `-- move it: alter function ${quoted(object)}(…) set schema …;`;
+        yield { object, message: `a function of ${inputs} arguments that no migration makes`, remedy };
+      }
+    },
+  },
+  {
+    id: 'RF528',
+    name: 'context-unsigned',
+    level: 'warning',
+    title: 'The signature of the context is not verified',
+    rationale: 'One injected set_config names another organisation, and the policy believes it.',
+    source: `${DOCS.executed}: one injected SELECT reads the other organisation`,
+    *check({ facts }): Generator<Hit> {
+      const unsigned = expectedFunctions(false).get('verified_context/0');
+      const live = facts.tenancyFunctions.find(({ name }) => name === 'verified_context');
+      if (live === undefined || !sameFunction(live, unsigned)) return;
+      const remedy = '-- migrate with signedContext: true, then install a key with installContextKey';
+      yield { object: 'tenancy.verified_context', message: 'the context is accepted unsigned', remedy };
+    },
+  },
+  {
+    id: 'RF529',
+    name: 'context-key-missing',
+    level: 'error',
+    title: 'No context key is installed',
+    rationale:
+      'Every statement of every handle is refused as forged; the next quick fix tends to be to stop verifying.',
+    source: 'the migrations of this package',
+    *check({ facts }): Generator<Hit> {
+      if (facts.contextKeys !== 0) return;
+      const remedy = '-- install one with installContextKey';
+      yield { object: 'tenancy.context_key', message: 'the table of keys is empty', remedy };
+    },
+  },
+  {
+    id: 'RF530',
+    name: 'context-keys-many',
+    level: 'warning',
+    title: 'More than two context keys are installed',
+    rationale: 'A rotation needs two. Every further key is one more secret that signs for any organisation.',
+    source: 'NIST SP 800-57 Part 1, 5.3 Cryptoperiods',
+    *check({ facts }): Generator<Hit> {
+      if (facts.contextKeys === null || facts.contextKeys <= 2) return;
+      const remedy = '-- remove keys that no process signs with any more: removeContextKey';
+      yield { object: 'tenancy.context_key', message: `${facts.contextKeys} keys are installed`, remedy };
+    },
+  },
+  {
+    id: 'RF531',
+    name: 'context-key-read',
+    level: 'error',
+    title: 'A function of another schema reads the context keys, or sets the context',
+    rationale:
+      'Whoever has a key signs for any organisation; what sets the context decides whose rows are seen.',
+    source: 'the migrations of this package',
+    *check(inspection): Generator<Hit> {
+      for (const { name, schema, source } of inspection.catalog.functions) {
+        if (schema === OWN_SCHEMA || !/context_key|ringfence\.context/.test(source)) continue;
+        const remedy = `drop function ${quotedFunction(name)};`;
+        yield { object: name, message: 'its source names the context or its keys', remedy };
+      }
+    },
+  },
+];

@@ -1,0 +1,140 @@
+/**
+ * The one engine: what the catalog would have to be under a declaration against what it is.
+ *
+ * Invariant: no difference means that every relation outside PostgreSQL's own schemas and outside extensions is
+ * declared, and that what isolates it is, character by character, what this package generates. docs/policies.md says
+ * what that proves and what it leaves to others.
+ */
+import type { Catalog, Relation } from '../catalog/catalog.ts';
+import type { Backfill } from './backfill.ts';
+import { type CatalogView, rootOf, viewOf } from './catalog-view.ts';
+import type { TenancySchema } from './declaration.ts';
+import type { Difference } from './difference.ts';
+import { foreignKeyDifferences } from './foreign-keys.ts';
+import { orgTableDifferences } from './org-table.ts';
+import {
+  globalTableDifferences,
+  guardOf,
+  materializedViewDifferences,
+  PACKAGE_SCHEMA,
+  partitionDifferences,
+  ruleDifferences,
+  sequenceDifferences,
+  systemDifferences,
+  viewDifferences,
+} from './other-relations.ts';
+import {
+  defaultPrivilegeDifferences,
+  functionDifferences,
+  publicationDifferences,
+  roleDifferences,
+  schemaDifferences,
+} from './surroundings.ts';
+
+/** What the steps of a difference need to know beyond the declaration. */
+export interface DifferenceOptions {
+  /** Where the rows of a table without a filled `org_id` belong, by `schema.table`: an SQL expression over the row. */
+  readonly backfill?: Backfill;
+}
+
+/**
+ * The differences between a declaration and a database, each with the steps that mend it. None is the proof of coverage.
+ *
+ * @throws TypeError when `backfill` names a table that is not org-owned.
+ * @example
+ * ```ts
+ * const found = differences(schema, await readCatalog(owner));
+ * if (found.length > 0) throw new Error(found.map(({ relation, kind }) => `${relation}: ${kind}`).join('\n'));
+ * ```
+ */
+export function differences(
+  schema: TenancySchema,
+  catalog: Catalog,
+  options: DifferenceOptions = {},
+): Difference[] {
+  const view = viewOf(schema, catalog);
+  const backfill = options.backfill ?? {};
+  for (const table of Object.keys(backfill)) {
+    if (!schema.org.has(table))
+      throw new TypeError(`backfill names ${table}, which is not an org-owned table`);
+  }
+  return [
+    ...missingDifferences(view),
+    ...catalog.relations.flatMap((relation) => relationDifferences(view, relation, backfill)),
+    ...roleDifferences(view),
+    ...schemaDifferences(view),
+    ...functionDifferences(view),
+    ...publicationDifferences(view),
+    ...defaultPrivilegeDifferences(view),
+  ];
+}
+
+function relationDifferences(view: CatalogView, relation: Relation, backfill: Backfill): Difference[] {
+  const { schema } = view;
+  const { name } = relation;
+  if (relation.extension !== null) return [];
+  const [org, global] = [schema.org.get(name), schema.global.get(name)];
+  if (org !== undefined || global !== undefined) {
+    if (relation.kind !== 'table' && relation.kind !== 'partitioned table')
+      return [difference('relation_kind', name, 'a table', relation.kind)];
+    return [
+      ...inheritanceDifferences(relation),
+      ...(org === undefined
+        ? globalTableDifferences(view, relation, global?.key ?? [])
+        : [
+            ...orgTableDifferences(view, relation, org, backfill),
+            ...foreignKeyDifferences(view, relation, org),
+          ]),
+      ...ruleDifferences(view, relation),
+    ];
+  }
+  const asView = schema.views.get(name);
+  if (asView !== undefined) {
+    if (relation.kind === 'materialized view') {
+      const found = materializedViewDifferences(view, relation);
+      return [difference('relation_kind', name, 'a view', relation.kind), ...found];
+    }
+    if (relation.kind !== 'view') return [difference('relation_kind', name, 'a view', relation.kind)];
+    return [...viewDifferences(view, relation, asView), ...ruleDifferences(view, relation)];
+  }
+  if (relation.kind === 'materialized view' && isSystem(view, relation))
+    return materializedViewDifferences(view, relation);
+  if (isSystem(view, relation))
+    return systemDifferences(view, relation, { privileges: schema.system.get(name)?.privileges ?? [] });
+  if (relation.kind === 'sequence') return sequenceDifferences(view, relation);
+  if (relation.isPartition) {
+    const guard = guardOf(view, rootOf(view, relation).name);
+    if (guard !== undefined) {
+      const foreign =
+        relation.kind === 'foreign table'
+          ? [difference('relation_kind', name, 'a table', relation.kind)]
+          : [];
+      return [...foreign, ...partitionDifferences(view, relation, guard), ...ruleDifferences(view, relation)];
+    }
+  }
+  const inherits = inheritanceDifferences(relation);
+  return [
+    ...inherits,
+    difference('unclassified', name, 'a declaration as org, global, system or view', relation.kind),
+  ];
+}
+
+function isSystem({ schema }: CatalogView, { name, schema: within }: Relation): boolean {
+  return schema.system.has(name) || schema.systemSchemas.has(within) || within === PACKAGE_SCHEMA;
+}
+
+/** Inheritance outside partitioning: a statement on the parent reads rows whose keys and policies are not the parent's. */
+function inheritanceDifferences({ name, parents, isPartition }: Relation): Difference[] {
+  if (isPartition || parents.length === 0) return [];
+  return [difference('inheritance', name, 'no parent', `inherits from ${parents.join(', ')}`)];
+}
+
+function missingDifferences({ schema, relations }: CatalogView): Difference[] {
+  return [...schema.org.keys(), ...schema.global.keys(), ...schema.views.keys()]
+    .filter((name) => !relations.has(name))
+    .map((name) => difference('missing_relation', name, 'a relation of this name', 'no such relation'));
+}
+
+function difference(kind: Difference['kind'], relation: string, expected: string, found: string): Difference {
+  return { kind, relation, expected, found, mend: [] };
+}

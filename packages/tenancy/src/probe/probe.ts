@@ -1,0 +1,346 @@
+/**
+ * Attacks every org-owned table of a live schema as the app role, in one transaction that is always rolled back: seeds two
+ * synthetic organisations, takes the app role, and tries to get from one to the other. For CI and staging: it writes to every
+ * table, holds its locks until the end, and takes ACCESS EXCLUSIVE ones when its own role is bound by row-level security.
+ *
+ * Invariants: no table is left out in silence; a canary without isolation has to be found, or the result is not believed.
+ */
+import { randomBytes, randomUUID } from 'node:crypto';
+import { type Kysely, sql } from 'kysely';
+import type { Catalog } from '../catalog/catalog.ts';
+import { readCatalog } from '../catalog/read-catalog.ts';
+import { RingfenceTenancyError } from '../errors.ts';
+import { type OrgId, parseOrgId } from '../org-id.ts';
+import type { TenancySchema } from '../policies/declaration.ts';
+import { CANARY, type Orgs, openProbe, type ProbeSession } from './probe-session.ts';
+import { compareReading, type Reading, readings, rightAttacks } from './relation-attacks.ts';
+import type { Acceptance, AttackResult, ProbeReport, Unprobed } from './report.ts';
+import { quoted } from './sample-values.ts';
+import { type Seeded, type Seeding, seedFirst } from './seed.ts';
+import { ORG_COLUMN } from './seed-order.ts';
+import { missingRow, type RowValues, rowFor, SPARE } from './seed-values.ts';
+import { readStructure, type Structure } from './structure.ts';
+import { type AttackedKey, type AttackedTable, quotedName, type Row, tableAttacks } from './table-attacks.ts';
+import type { Attack } from './verdict.ts';
+
+/** What to probe, and as whom. */
+export interface ProbeOptions<DB> {
+  /**
+   * A superuser, or the owner of the tables and of schema `tenancy` that has been granted the app role. Takes one connection
+   * of its pool.
+   */
+  readonly owner: Kysely<DB>;
+  /** The declared schema. */
+  readonly schema: TenancySchema;
+  /** Values for tables whose constraints or triggers the probe cannot satisfy, by `schema.table`. */
+  readonly rows?: Readonly<Record<string, RowValues>>;
+  /** Crossings that are wanted, such as a unique name across all organisations. */
+  readonly accepted?: readonly Acceptance[];
+}
+
+/** Longest wait for a lock, ms: a probe that would block others gives up. */
+const LOCK_TIMEOUT_MS = 5_000;
+/** Longest single step, ms. */
+const STATEMENT_TIMEOUT_MS = 60_000;
+
+/**
+ * Probes a database. Rolls back whatever happens; sequences that defaults or triggers advance stay advanced.
+ *
+ * @throws RingfenceTenancyError `tenancy.probe_refused` when the connection may not seed or take the app role, or when the
+ * probe does not find the crossing of its own canary.
+ * @throws TypeError when `rows` or `accepted` names a relation that is not in the database.
+ * @example
+ * ```ts
+ * const report = await probe({ owner, schema });
+ * console.log(formatProbeReport(report));
+ * process.exitCode = report.clean ? 0 : 1;
+ * ```
+ */
+export async function probe<DB>({ owner, ...options }: ProbeOptions<DB>): Promise<ProbeReport> {
+  const trx = await owner.startTransaction().execute();
+  try {
+    return await probeWithin(trx as unknown as Kysely<unknown>, options);
+  } finally {
+    await trx.rollback().execute();
+  }
+}
+
+/** Probes within an open transaction, whose end is the caller's: it has to be rolled back. */
+export async function probeWithin(
+  db: Kysely<unknown>,
+  { schema, rows = {}, accepted = [] }: Omit<ProbeOptions<unknown>, 'owner'>,
+): Promise<ProbeReport> {
+  const started = performance.now();
+  await sql
+    .raw(`set local lock_timeout = ${LOCK_TIMEOUT_MS}; set local statement_timeout = ${STATEMENT_TIMEOUT_MS};
+          set local plan_cache_mode = force_generic_plan; set local jit = off; set local client_min_messages = warning`)
+    .execute(db);
+  const found = await run(db, schema, rows);
+  return reportOf(schema, found, accepted, performance.now() - started);
+}
+
+interface Found {
+  readonly signed: boolean;
+  readonly tables: number;
+  readonly attacks: readonly AttackResult[];
+  readonly unprobed: readonly Unprobed[];
+}
+
+async function run(
+  db: Kysely<unknown>,
+  schema: TenancySchema,
+  rows: Readonly<Record<string, RowValues>>,
+): Promise<Found> {
+  const { catalog, structure } = await read(db);
+  for (const name of Object.keys(rows))
+    if (!structure.tables.has(name)) throw new TypeError(`rows: ${name} is not a table of the database`);
+  const org = () => parseOrgId(randomUUID());
+  const orgs: Orgs = [org(), org(), org()];
+  const session = await openProbe(db, schema.appRole, orgs);
+  const { names, unprobed } = tablesToProbe(catalog, schema, structure);
+  const forced = session.bound
+    ? [...structure.tables.values()].filter((table) => table.forced).map((table) => quotedName(table.name))
+    : [];
+  await force(db, forced, 'no force');
+  const seeding = await seedFirst(session, structure, names, orgs, randomBytes(16).toString('hex'), rows);
+  const read2 = readings(catalog, schema, orgs[1]);
+  const digest = () =>
+    session.attack(
+      read2.map(({ statement }) => [[1, statement]]),
+      true,
+    );
+  const [first, again] = [await digest(), await digest()];
+  const { seeded, unprobed: late, uniques } = await seeding.second();
+  await settle(db, forced.length > 0);
+  await force(db, forced, 'force');
+  await proveCanary(session, orgs);
+  const after = await digest();
+
+  const byName = new Map(seeded.map((table) => [table.table.structure.name, table]));
+  const attacked = new Set([
+    ...names,
+    ...[...names].flatMap((name) => structure.tables.get(name)?.partitions ?? []),
+  ]);
+  const attacks = [
+    ...seeded.flatMap((table) =>
+      tableAttacks(attackedTable(table, byName, seeding, catalog, schema, orgs, session.signed)),
+    ),
+    ...rightAttacks(catalog, schema, attacked),
+  ];
+  const results = await carryOut(session, attacks);
+  const compared = read2.map((reading: Reading, index) =>
+    compareReading(reading, [first[index], again[index], after[index]] as never),
+  );
+  return {
+    signed: session.signed,
+    tables: seeded.length,
+    attacks: [...uniques, ...results, ...compared],
+    unprobed: [...unprobed, ...seeding.unprobed, ...late],
+  };
+}
+
+/** Reads catalog and structure with names that do not depend on the search path. */
+async function read(db: Kysely<unknown>): Promise<{ catalog: Catalog; structure: Structure }> {
+  const { rows } = await sql<{ path: string }>`select current_setting('search_path') as path`.execute(db);
+  await sql`select set_config('search_path', 'pg_catalog', true)`.execute(db);
+  const catalog = await readCatalog(db);
+  const structure = await readStructure(db);
+  await sql`select set_config('search_path', ${rows[0]?.path ?? ''}, true)`.execute(db);
+  return { catalog, structure };
+}
+
+/** The declared org-owned tables that can be attacked; partitions get their rows through their parent. */
+function tablesToProbe(
+  catalog: Catalog,
+  schema: TenancySchema,
+  structure: Structure,
+): { names: Set<string>; unprobed: Unprobed[] } {
+  const names = new Set<string>();
+  const unprobed: Unprobed[] = [];
+  const partitions = new Set(
+    catalog.relations.filter(({ isPartition }) => isPartition).map(({ name }) => name),
+  );
+  for (const relation of schema.org.keys()) {
+    const table = structure.tables.get(relation);
+    const orgColumn = table?.columns.find(({ name }) => name === ORG_COLUMN);
+    if (table === undefined) unprobed.push({ relation, reason: 'declared, but not a table of the database' });
+    else if (orgColumn?.type !== 'uuid')
+      unprobed.push({
+        relation,
+        reason: `declared as org-owned, but has no column ${ORG_COLUMN} of type uuid`,
+      });
+    else if (!partitions.has(relation)) names.add(relation);
+  }
+  return { names, unprobed };
+}
+
+/** A role that is bound by row-level security cannot seed under FORCE; it is off while seeding, and on again for the attacks. */
+async function force(
+  db: Kysely<unknown>,
+  tables: readonly string[],
+  how: 'force' | 'no force',
+): Promise<void> {
+  if (tables.length === 0) return;
+  try {
+    await sql
+      .raw(tables.map((table) => `alter table ${table} ${how} row level security`).join(';\n'))
+      .execute(db);
+  } catch (cause) {
+    throw new RingfenceTenancyError(
+      'tenancy.probe_refused',
+      'the probe cannot run: its connection must own every table it seeds, with no deferred trigger on them, or be a superuser',
+      { cause },
+    );
+  }
+}
+
+/** Fires what was deferred. Constraint triggers of the user may refuse synthetic rows: those are left pending, and never fire. */
+async function settle(db: Kysely<unknown>, needed: boolean): Promise<void> {
+  await sql.raw('savepoint ringfence_settle').execute(db);
+  try {
+    await sql.raw('set constraints all immediate').execute(db);
+  } catch (error) {
+    if (needed) throw error;
+    await sql.raw('rollback to savepoint ringfence_settle').execute(db);
+  }
+}
+
+/** The attacks have to cross a table without isolation, through the same code and role. */
+async function proveCanary(session: ProbeSession, orgs: Orgs): Promise<void> {
+  const row = (org: OrgId, id: string): Row =>
+    new Map([
+      [ORG_COLUMN, `${quoted(org)}::uuid`],
+      ['id', quoted(id)],
+    ]);
+  await sql
+    .raw(`insert into ${CANARY} values (${quoted(orgs[0])}, 'a'), (${quoted(orgs[1])}, 'b')`)
+    .execute(session.db);
+  const canary: AttackedTable = {
+    name: CANARY,
+    orgs,
+    ownRows: 1,
+    privileges: ['select', 'insert', 'update', 'delete'],
+    primaryKey: [ORG_COLUMN, 'id'],
+    owner: session.role,
+    updatable: ORG_COLUMN,
+    own: row(orgs[0], 'a'),
+    foreign: row(orgs[1], 'b'),
+    spare: row(orgs[0], 'c'),
+    foreignSpare: row(orgs[1], 'c'),
+    foreignKeys: [],
+    partitions: [],
+    signed: session.signed,
+  };
+  const missed = (await carryOut(session, tableAttacks(canary))).filter(
+    ({ attack, outcome }) => outcome !== 'crossed' && !CANARY_HOLDS.has(attack),
+  );
+  if (missed.length === 0) return;
+  throw new RingfenceTenancyError(
+    'tenancy.probe_refused',
+    `the probe does not find the crossing of its own canary: ${missed.map(({ attack, evidence }) => `${attack} (${evidence})`).join(', ')}`,
+  );
+}
+
+/** What the canary withstands all the same: own rows are seen, and its owner is not the app role. */
+const CANARY_HOLDS: ReadonlySet<string> = new Set(['own rows', 'become owner']);
+
+function attackedTable(
+  { table: { structure, filled }, ownRows, prey }: Seeded,
+  seeded: ReadonlyMap<string, Seeded>,
+  { plan }: Seeding,
+  catalog: Catalog,
+  schema: TenancySchema,
+  orgs: Orgs,
+  signed: boolean,
+): AttackedTable {
+  const { name } = structure;
+  const row = (table: string, number: number, of: 0 | 1): Row => rowFor(plan.row(table, number), orgs[of]);
+  const foreign = row(name, prey, 1);
+  const spare = row(name, SPARE, 0);
+  const references = new Set(filled.flatMap(({ columns }) => columns));
+  const foreignSpare = new Map(
+    [...row(name, SPARE, 1)].map(([column, value]) => [
+      column,
+      references.has(column) ? (foreign.get(column) ?? value) : value,
+    ]),
+  );
+  const keys = structure.foreignKeys.filter(
+    (key) => seeded.get(key.table)?.table.org === true && key.columns.some((column) => column !== ORG_COLUMN),
+  );
+  return {
+    name,
+    orgs,
+    ownRows,
+    privileges: schema.org.get(name)?.privileges ?? [],
+    primaryKey: structure.uniques.find(({ primary }) => primary)?.columns ?? [],
+    owner: catalog.relations.find((relation) => relation.name === name)?.owner ?? '',
+    updatable: updatable(catalog, name, schema.appRole),
+    own: row(name, 0, 0),
+    foreign,
+    spare,
+    foreignSpare,
+    foreignKeys: keys.map(
+      (key): AttackedKey => ({
+        key,
+        foreign: seeded.get(key.table)?.distinct === true ? row(key.table, 2, 1) : undefined,
+        missing: row(key.table, missingRow(name, key.table), 0),
+        own: seeded.get(key.table)?.ownRows === 2 ? row(key.table, 1, 0) : undefined,
+      }),
+    ),
+    partitions: structure.partitions,
+    signed,
+  };
+}
+
+/** `org_id`, or where rights are granted by column, one of those. */
+function updatable(catalog: Catalog, table: string, appRole: string): string {
+  const relation = catalog.relations.find(({ name }) => name === table);
+  const mine = ({ grantee, privilege }: { grantee: string; privilege: string }) =>
+    [appRole, 'public'].includes(grantee) && privilege === 'update';
+  if (relation === undefined || relation.grants.some(mine)) return ORG_COLUMN;
+  return relation.columns.find(({ grants }) => grants.some(mine))?.name ?? ORG_COLUMN;
+}
+
+async function carryOut(session: ProbeSession, attacks: readonly Attack[]): Promise<AttackResult[]> {
+  const results = await session.attack(attacks.flatMap(({ lists }) => lists));
+  let next = 0;
+  return attacks.map(({ relation, attack, object, lists, judge }) => {
+    const verdict = judge(results.slice(next, next + lists.length));
+    next += lists.length;
+    return { relation, attack, ...(object === undefined ? {} : { object }), ...verdict };
+  });
+}
+
+function reportOf(
+  schema: TenancySchema,
+  found: Found,
+  accepted: readonly Acceptance[],
+  durationMs: number,
+): ProbeReport {
+  const same = (a: { relation: string; attack: string }) => (b: { relation: string; attack: string }) =>
+    a.relation === b.relation && a.attack === b.attack;
+  const attacks = found.attacks.map((result) => {
+    const acceptance = result.outcome === 'crossed' ? accepted.find(same(result)) : undefined;
+    return acceptance === undefined
+      ? result
+      : {
+          ...result,
+          outcome: 'accepted' as const,
+          evidence: `${result.evidence}; accepted: ${acceptance.reason}`,
+        };
+  });
+  const stale = accepted.filter(
+    (acceptance) => !attacks.some((result) => result.outcome === 'accepted' && same(acceptance)(result)),
+  );
+  const failed = attacks.some(({ outcome }) => outcome === 'crossed' || outcome === 'inconclusive');
+  return {
+    clean: !failed && found.unprobed.length === 0 && stale.length === 0 && found.tables > 0,
+    appRole: schema.appRole,
+    signedContext: found.signed,
+    tables: found.tables,
+    attacks,
+    unprobed: found.unprobed,
+    stale,
+    durationMs,
+  };
+}

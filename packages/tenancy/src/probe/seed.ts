@@ -1,0 +1,184 @@
+/**
+ * Puts two rows of each synthetic organisation into every table. The second organisation first gets the values of the first
+ * one again: a unique index that refuses them tells one organisation what another one holds. Then it gets rows of its own.
+ */
+import { sql } from 'kysely';
+import { CONTEXT, type Orgs, type ProbeSession, type Step, type StepResult } from './probe-session.ts';
+import type { AttackResult, Unprobed } from './report.ts';
+import { Sampler } from './sample-values.ts';
+import { type SeedTable, seedOrder } from './seed-order.ts';
+import { type RowValues, rowFor, SeedPlan } from './seed-values.ts';
+import type { Structure } from './structure.ts';
+import { column, insertOf, quotedName } from './table-attacks.ts';
+import { describeFailure } from './verdict.ts';
+
+/** Which rows of a table exist. */
+export interface Seeded {
+  readonly table: SeedTable;
+  /** Rows of the first organisation. */
+  readonly ownRows: number;
+  /** Whether the second organisation has a row with values of its own. */
+  readonly distinct: boolean;
+  /** Row of the second organisation that attacks go for: 2, or 0 for the values of the first one's. */
+  readonly prey: number;
+}
+
+/** The seeding of a probe, in two halves: what is read between them must not change. */
+export interface Seeding {
+  readonly plan: SeedPlan;
+  readonly unprobed: readonly Unprobed[];
+  /** Seeds the second organisation. */
+  second(): Promise<{
+    readonly seeded: readonly Seeded[];
+    readonly unprobed: readonly Unprobed[];
+    readonly uniques: readonly AttackResult[];
+  }>;
+}
+
+/** Plans all rows and seeds the first organisation. */
+export async function seedFirst(
+  session: ProbeSession,
+  structure: Structure,
+  names: ReadonlySet<string>,
+  orgs: Orgs,
+  salt: string,
+  overrides: Readonly<Record<string, RowValues>>,
+): Promise<Seeding> {
+  const order = seedOrder(structure, names);
+  const tables = order.levels.flat();
+  const plan = new SeedPlan(tables, new Sampler(structure, salt), orgs, overrides);
+  const unsolved = new Map<string, string>();
+  const present = new Set<string>();
+  for (const level of order.levels) await planLevel(session, plan, level, unsolved, present);
+  if (order.deferred.length > 0)
+    await sql.raw(`set constraints ${order.deferred.join(', ')} deferred`).execute(session.db);
+
+  const insert = ({ structure: { name } }: SeedTable, of: 0 | 1, rows: readonly number[]): Step[] => [
+    [
+      of === 0 ? CONTEXT.own : CONTEXT.foreign,
+      insertOf(name, ...rows.map((row) => rowFor(plan.row(name, row), orgs[of]))),
+    ],
+  ];
+  const seedAll = async (
+    wanted: readonly SeedTable[],
+    stepsOf: (table: SeedTable) => Step[],
+  ): Promise<[table: string, result: StepResult][]> => {
+    const results = await session.seed(wanted.map(stepsOf));
+    return wanted.map(({ structure: { name } }, index) => [name, results[index] as StepResult]);
+  };
+  /** Two rows of each org-owned table, of one organisation: in one statement, and one by one where that is refused. */
+  const seedBoth = async (
+    wanted: readonly SeedTable[],
+    of: 0 | 1,
+    rows: readonly [number, number],
+  ): Promise<[first: Map<string, StepResult>, second: Map<string, StepResult>]> => {
+    const both = await seedAll(wanted, (table) => insert(table, of, table.org ? rows : [rows[0]]));
+    const apart = wanted.filter(({ org }, index) => org && both[index]?.[1].state !== '00000');
+    const first = await seedAll(apart, (table) => insert(table, of, [rows[0]]));
+    const second = await seedAll(apart, (table) => insert(table, of, [rows[1]]));
+    return [new Map([...both, ...first]), new Map([...both, ...second])];
+  };
+  const shared = tables.filter(({ org, structure: { name } }) => !org && !present.has(name));
+  const owned = tables.filter(({ org }) => org);
+  const [first, more] = await seedBoth(
+    [...shared, ...owned].sort((a, b) => tables.indexOf(a) - tables.indexOf(b)),
+    0,
+    [0, 1],
+  );
+  const alive = owned.filter(({ structure: { name } }) => first.get(name)?.state === '00000');
+  const unprobed = owned
+    .filter((table) => !alive.includes(table))
+    .map(({ structure: { name } }) => ({
+      relation: name,
+      reason: reasonOf(first.get(name), unsolved.get(name)),
+    }));
+  return { plan, unprobed, second };
+
+  async function second(): ReturnType<Seeding['second']> {
+    const [clones, distinct] = await seedBoth(alive, 1, [0, 2]);
+    const seeded: Seeded[] = [];
+    const late: Unprobed[] = [];
+    const uniques: AttackResult[] = [];
+    for (const table of alive) {
+      const { name } = table.structure;
+      const [clone, own] = [clones.get(name), distinct.get(name)] as [StepResult, StepResult];
+      if (table.structure.uniques.length > 0) uniques.push(uniqueValue(table, clone));
+      const hasOwn = own.state === '00000';
+      if (!hasOwn && clone.state !== '00000')
+        late.push({ relation: name, reason: reasonOf(own, unsolved.get(name)) });
+      else
+        seeded.push({
+          table,
+          ownRows: more.get(name)?.state === '00000' ? 2 : 1,
+          distinct: hasOwn,
+          prey: hasOwn ? 2 : 0,
+        });
+    }
+    return { seeded, unprobed: late, uniques };
+  }
+}
+
+async function planLevel(
+  session: ProbeSession,
+  plan: SeedPlan,
+  level: readonly SeedTable[],
+  unsolved: Map<string, string>,
+  present: Set<string>,
+): Promise<void> {
+  const shared = level.filter(({ org }) => !org);
+  const rows = await session.choose(
+    shared.map(({ structure }) => [
+      `select array[${structure.columns.map(({ name }) => `${column(name)}::text`).join(', ')}] from ${quotedName(structure.name)} limit 1`,
+    ]),
+  );
+  const choices = level.flatMap((table) => {
+    const row = rows[shared.indexOf(table)];
+    const planned = plan.plan(table);
+    if (row === undefined || row === null)
+      return table.org ? planned : planned.filter((choice) => choice.row === 0);
+    present.add(table.structure.name);
+    plan.choose(
+      {
+        table: table.structure.name,
+        row: 0,
+        columns: table.structure.columns,
+        statements: [],
+        repeatable: true,
+      },
+      row,
+    );
+    return [];
+  });
+  // Tables whose columns and checks read the same ask the same: one answer serves them all.
+  const keys = choices.map(({ statements, repeatable }, index) =>
+    repeatable ? statements.join(';') : index,
+  );
+  const questions = new Map(choices.map(({ statements }, index) => [keys[index], statements]));
+  const given = await session.choose([...questions.values()]);
+  const answers = new Map([...questions.keys()].map((key, index) => [key, given[index]]));
+  for (const [index, choice] of choices.entries()) {
+    const answer = answers.get(keys[index]);
+    if (answer !== undefined && answer !== null) plan.choose(choice, answer);
+    else unsolved.set(choice.table, choice.columns.map(({ name }) => name).join(', '));
+  }
+}
+
+function uniqueValue({ structure }: SeedTable, clone: StepResult): AttackResult {
+  const about = { relation: structure.name, attack: 'unique value' } as const;
+  if (clone.state === '00000')
+    return { ...about, outcome: 'contained', evidence: 'two organisations hold the same values' };
+  const taken = clone.state === '23505' || clone.state === '23P01';
+  const result = { ...about, object: clone.constraint } as const;
+  if (taken)
+    return {
+      ...result,
+      outcome: 'crossed',
+      evidence: `refuses a value that another organisation holds: ${describeFailure(clone)}`,
+    };
+  return { ...result, outcome: 'inconclusive', evidence: `failed with ${describeFailure(clone)}` };
+}
+
+function reasonOf(result: StepResult | undefined, unsolved: string | undefined): string {
+  const why = unsolved === undefined ? '' : `no values pass the CHECK constraints of ${unsolved}; `;
+  return `${why}no row could be inserted (${result === undefined ? 'it is not in the database' : describeFailure(result)}): supply its values in \`rows\``;
+}

@@ -1,0 +1,249 @@
+/**
+ * The attacks on one org-owned table and its partitions, as the app role in the context of the first organisation; the rows
+ * of the second one are the prey. Each is undone before the next.
+ */
+import type { TablePrivilege } from '../policies/table-policy.ts';
+import { CONTEXT, type Orgs, type Step } from './probe-session.ts';
+import { quoted } from './sample-values.ts';
+import { ORG_COLUMN } from './seed-order.ts';
+import type { ForeignKey } from './structure.ts';
+import {
+  type Attack,
+  expired,
+  type Judge,
+  noCascade,
+  noContext,
+  noOwnership,
+  noRows,
+  noTruncate,
+  ownRows,
+  refused,
+  sameRefusal,
+} from './verdict.ts';
+
+/** A row as SQL expressions by column. */
+export type Row = ReadonlyMap<string, string>;
+
+/** A foreign key to another org-owned table, with the keys the attack needs. */
+export interface AttackedKey {
+  readonly key: ForeignKey;
+  /** Referenced row that only the other organisation has, if there is one. */
+  readonly foreign: Row | undefined;
+  /** One that nobody has. */
+  readonly missing: Row;
+  /** One that only the own organisation has, if there is one. */
+  readonly own: Row | undefined;
+}
+
+/** What the attacks need to know of a table. */
+export interface AttackedTable {
+  readonly name: string;
+  /** The second is the prey; the third has no rows. */
+  readonly orgs: Orgs;
+  readonly ownRows: number;
+  readonly privileges: readonly TablePrivilege[];
+  readonly primaryKey: readonly string[];
+  /** Role that owns it. */
+  readonly owner: string;
+  /** Column the app role may update. */
+  readonly updatable: string;
+  /** A row of the own organisation, one of the other, and one that is in neither, for each. */
+  readonly own: Row;
+  readonly foreign: Row;
+  readonly spare: Row;
+  readonly foreignSpare: Row;
+  readonly foreignKeys: readonly AttackedKey[];
+  readonly partitions: readonly string[];
+  readonly signed: boolean;
+}
+
+/** Quotes `schema.name` as it stands in the catalog. */
+export function quotedName(name: string): string {
+  const dot = name.indexOf('.');
+  return `${column(name.slice(0, dot))}.${column(name.slice(dot + 1))}`;
+}
+
+/** Quotes a column name. */
+export function column(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** An INSERT of rows, identity columns included. */
+export function insertOf(name: string, ...rows: readonly Row[]): string {
+  const columns = [...new Set(rows.flatMap((row) => [...row.keys()]))];
+  const values = rows.map((row) => `(${columns.map((key) => row.get(key) ?? 'default').join(', ')})`);
+  return `insert into ${quotedName(name)} (${columns.map(column).join(', ')}) overriding system value values ${values.join(', ')}`;
+}
+
+/**
+ * All attacks on a table. Reading the own rows, those of the other organisation, with a stale plan, and under a context that has
+ * to be refused share one prepared statement, as they do in an app. Its plan is always made under the own context: what a plan
+ * had folded in would still be there when the context is missing or forged.
+ */
+export function tableAttacks(table: AttackedTable): Attack[] {
+  const [own, foreign] = table.orgs.map((org) => quoted(org)) as [string, string];
+  const one = (attack: Attack['attack'], judge: Judge, ...steps: Step[]): Attack => ({
+    relation: table.name,
+    attack,
+    lists: [steps],
+    judge: ([result]) => judge(result as never),
+  });
+  const t = quotedName(table.name);
+  const as = (statement: string): Step => [CONTEXT.own, statement];
+  const key = table.primaryKey.filter((name) => name !== ORG_COLUMN);
+  const u = column(table.updatable);
+  return [
+    one(
+      'own rows',
+      ownRows(table.ownRows, table.privileges.includes('select')),
+      as(`prepare ringfence_probe(uuid) as select from ${t} where ${ORG_COLUMN} = $1`),
+      as(`execute ringfence_probe(${own})`),
+    ),
+    one('read by organisation', noRows, as(`execute ringfence_probe(${foreign})`)),
+    readAll(table, table.name, one),
+    ...(key.length === 0
+      ? []
+      : [
+          one(
+            'read by key',
+            noRows,
+            as(
+              `select from ${t} where ${equal(table.foreign, key)} and ${ORG_COLUMN} is distinct from ${own}`,
+            ),
+          ),
+        ]),
+    one('lock', noRows, [CONTEXT.empty, `select from ${t} for update`]),
+    ...writes(table, table.name, one),
+    // without WHERE: with it, the policies for SELECT would check the new row too
+    one('move', noRows, as(`update ${t} set ${ORG_COLUMN} = ${foreign}`)),
+    ...(table.primaryKey.length === 0
+      ? []
+      : [
+          one(
+            'upsert',
+            refused('changes a row of another organisation'),
+            as(
+              `${insertOf(table.name, table.foreign)} on conflict (${table.primaryKey.map(column).join(', ')}) do update set ${u} = excluded.${u}`,
+            ),
+          ),
+        ]),
+    one(
+      'insert or ignore',
+      refused('learns that a row of another organisation exists'),
+      as(`${insertOf(table.name, table.foreign)} on conflict do nothing`),
+    ),
+    one(
+      'become owner',
+      noOwnership,
+      as(`select where pg_catalog.pg_has_role(current_user, ${quoted(table.owner)}, 'MEMBER')`),
+    ),
+    one('no context', noContext, [CONTEXT.none, `execute ringfence_probe(${own})`]),
+    one('forged context', noRows, [CONTEXT.forged, `execute ringfence_probe(${foreign})`]),
+    ...(table.signed
+      ? [one('expired context', expired, [CONTEXT.expired, `execute ringfence_probe(${own})`])]
+      : []),
+    one('stale plan', noRows, as(`execute ringfence_probe(${own})`), [
+      CONTEXT.foreign,
+      `execute ringfence_probe(${own})`,
+    ]),
+    ...table.foreignKeys.flatMap((foreignKey) => keyAttacks(table, foreignKey)),
+    ...table.partitions.flatMap((partition) => {
+      const part = (attack: Attack['attack'], judge: Judge, ...steps: Step[]): Attack => ({
+        ...one(attack, judge, ...steps),
+        relation: partition,
+      });
+      const byOrganisation = as(`select from ${quotedName(partition)} where ${ORG_COLUMN} = ${foreign}`);
+      return [
+        part('read by organisation', noRows, byOrganisation),
+        readAll(table, partition, part),
+        ...writes(table, partition, part),
+      ];
+    }),
+  ];
+}
+
+type Make = (attack: Attack['attack'], judge: Judge, ...steps: Step[]) => Attack;
+
+function readAll({ orgs: [own] }: AttackedTable, relation: string, make: Make): Attack {
+  return make('read all', noRows, [
+    CONTEXT.own,
+    `select from (select ${ORG_COLUMN} from ${quotedName(relation)} offset 0) r where ${ORG_COLUMN} is distinct from ${quoted(own)}`,
+  ]);
+}
+
+/**
+ * UPDATE and DELETE run as an organisation without rows and read no column: a WHERE clause would put the policies for SELECT
+ * in front, and what they hide could still be written to.
+ */
+function writes({ orgs, foreignSpare, updatable }: AttackedTable, relation: string, make: Make): Attack[] {
+  const t = quotedName(relation);
+  const value = updatable === ORG_COLUMN ? quoted(orgs[2]) : 'default';
+  return [
+    make('insert', refused('writes a row into another organisation'), [
+      CONTEXT.own,
+      insertOf(relation, foreignSpare),
+    ]),
+    make('update', noRows, [CONTEXT.empty, `update ${t} set ${column(updatable)} = ${value}`]),
+    make('delete', noRows, [CONTEXT.empty, `delete from ${t}`]),
+    make('truncate', noTruncate, [CONTEXT.own, `truncate ${t}`]),
+  ];
+}
+
+function equal(row: Row, columns: readonly string[]): string {
+  return columns.map((name) => `${column(name)} = ${row.get(name)}`).join(' and ');
+}
+
+function keyAttacks(table: AttackedTable, { key, foreign, missing, own }: AttackedKey): Attack[] {
+  const columns = key.columns.filter((name) => name !== ORG_COLUMN);
+  const about = { relation: table.name, object: key.name };
+  if (foreign === undefined || own === undefined) {
+    const judge = (): { outcome: 'inconclusive'; evidence: string } => ({
+      outcome: 'inconclusive',
+      evidence: `${key.table} has too few rows: each organisation needs one whose key the other does not have`,
+    });
+    return [{ ...about, attack: 'foreign key', lists: [], judge }];
+  }
+  const refer = (to: Row): Row =>
+    new Map(columns.map((name) => [name, to.get(key.referenced[key.columns.indexOf(name)] ?? '') ?? 'null']));
+  const now: Step[] = key.deferrable
+    ? [
+        [
+          CONTEXT.own,
+          `set constraints ${column(table.name.slice(0, table.name.indexOf('.')))}.${column(key.name)} immediate`,
+        ],
+      ]
+    : [];
+  const insert = (row: Row, values: Row) => insertOf(table.name, new Map([...row, ...values]));
+  const parameters: Row = new Map(columns.map((name, index) => [name, `$${index + 1}`]));
+  const set = [...parameters].map(([name, value]) => `${column(name)} = ${value}`).join(', ');
+  const update = `update ${quotedName(table.name)} set ${set} where ${equal(table.own, table.primaryKey.length === 0 ? [ORG_COLUMN] : table.primaryKey)}`;
+  // The foreign and the missing key go through one plan: what differs between their answers is the key alone.
+  const lists = [insert(table.spare, parameters), update].flatMap((statement): Step[][] => {
+    const execute = (to: Row): Step => [
+      CONTEXT.own,
+      `execute ringfence_probe(${[...refer(to).values()].join(', ')})`,
+    ];
+    const prepare: Step = [CONTEXT.own, `prepare ringfence_probe as ${statement}`];
+    return [
+      [prepare, ...now, execute(foreign)],
+      [...now, execute(missing)],
+    ];
+  });
+  const attacks: Attack[] = [{ ...about, attack: 'foreign key', lists, judge: sameRefusal(key.name) }];
+  if (key.actsOnDelete) {
+    const remove = `delete from ${quotedName(key.table)} where ${ORG_COLUMN} = ${quoted(table.orgs[0])} and ${[
+      ...key.referenced,
+    ]
+      .filter((name) => name !== ORG_COLUMN)
+      .map((name) => `${column(name)} = ${own.get(name)}`)
+      .join(' and ')}`;
+    const judge = noCascade(key.name);
+    attacks.push({
+      ...about,
+      attack: 'cascade',
+      lists: [[[CONTEXT.foreign, insert(table.foreignSpare, refer(own))], ...now, [CONTEXT.own, remove]]],
+      judge: ([result]) => judge(result as never),
+    });
+  }
+  return attacks;
+}

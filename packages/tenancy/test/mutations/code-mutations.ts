@@ -1,0 +1,162 @@
+/** Faults of code and of what surrounds the tables: views, functions, replication, activity, the declaration. */
+import { tenancyMigrations } from '../../src/index.ts';
+import { ofLayer } from '../../src/testing/mutations/mutation.ts';
+import type { Mutation } from './mutation.ts';
+
+/** Views and rules. */
+export const viewMutations: readonly Mutation[] = ofLayer('views', [
+  {
+    name: 'view owned by a superuser',
+    as: 'superuser',
+    rules: ['view-owner-bypasses'],
+    sql: 'alter view app.note_title owner to postgres;',
+  },
+  {
+    name: 'view that reads more than declared',
+    rules: ['view-reads-undeclared'],
+    sql: `create or replace view app.note_title with (security_invoker = true) as
+        select n.org_id, n.id, n.title, f.name, s.locale from app.note n left join app.folder f using (org_id)
+        left join app.setting s using (org_id);`,
+  },
+  {
+    name: 'view over a system table',
+    rules: ['view-reads-undeclared', 'view-over-system'],
+    sql: `create or replace view app.note_title with (security_invoker = true) as
+        select n.org_id, n.id, n.title, m.name from app.note n left join app.migration m on true;`,
+  },
+  {
+    name: 'rewrite rule on a table',
+    rules: ['rewrite-rule'],
+    sql: 'create rule copy as on insert to app.note do also insert into app.migration values (new.title);',
+  },
+]);
+
+/** A function of schema tenancy, as generated but for one replacement. */
+function altered(from: string, to: string, options = { appRole: 'app', signedContext: true }): string {
+  const [, text = ''] =
+    /(create function tenancy\.verified_context[\s\S]*?end \$\$;)/.exec(
+      tenancyMigrations(options)[0]?.up ?? '',
+    ) ?? [];
+  return text.replace('create function', 'create or replace function').replace(from, to);
+}
+
+/** Functions and triggers. */
+export const functionMutations: readonly Mutation[] = ofLayer('functions', [
+  {
+    name: 'declared definer function whose search_path forgets pg_temp',
+    rules: ['definer-search-path'],
+    sql: 'alter function app.touch_folder() set search_path = app, public;',
+  },
+  {
+    name: 'trigger that runs an undeclared definer function',
+    rules: ['trigger-definer'],
+    sql: `create function app.copy() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+        as $$ begin return new; end $$;
+       revoke execute on function app.copy() from public;
+       create trigger copy after insert on app.folder for each row execute function app.copy();`,
+  },
+  {
+    name: 'trigger of a system table that runs an undeclared definer function',
+    rules: ['trigger-definer'],
+    sql: `create function app.spill() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+        as $$ begin return new; end $$;
+       revoke execute on function app.spill() from public;
+       create trigger spill after insert on app.log for each row execute function app.spill();`,
+  },
+  {
+    name: 'leakproof function',
+    as: 'superuser',
+    rules: ['leakproof-function'],
+    sql: `create function app.peek(text) returns boolean language plpgsql leakproof as $$ begin raise notice '%', $1; return true; end $$;`,
+  },
+  {
+    name: 'app role owns tenancy.org_id()',
+    as: 'superuser',
+    rules: ['policy-function-replaceable'],
+    sql: `alter function tenancy.org_id() owner to {app};`,
+  },
+  {
+    name: 'tenancy.verified_context() lets an unsigned context pass',
+    rules: ['tenancy-function-altered'],
+    sql: altered('if not found or right', 'if false and right'),
+  },
+  {
+    name: 'tenancy.keep_job_mark() lets every mark go',
+    rules: ['tenancy-function-altered'],
+    sql: `create or replace function tenancy.keep_job_mark() returns trigger language plpgsql
+        set search_path = pg_catalog, pg_temp as $$ begin return old; end $$;`,
+  },
+  {
+    name: 'foreign function in schema tenancy',
+    rules: ['tenancy-function-foreign'],
+    sql: `create function tenancy.org_id(text) returns uuid language sql stable return $1::uuid;`,
+  },
+  {
+    name: 'context accepted unsigned',
+    rules: ['context-unsigned'],
+    sql: altered('', '', { appRole: 'app', signedContext: false }),
+  },
+  {
+    name: 'three context keys',
+    rules: ['context-keys-many'],
+    sql: `insert into tenancy.context_key select 'k' || n, inner_pad, outer_pad from tenancy.context_key, generate_series(2, 3) n;`,
+  },
+  {
+    name: 'function that reads the context keys',
+    rules: ['context-key-read'],
+    sql: `create function app.sign(text) returns bytea language sql as $$ select inner_pad from tenancy.context_key $$;
+       revoke execute on function app.sign(text) from public;`,
+  },
+]);
+
+/** Replication. */
+export const replicationMutations: readonly Mutation[] = ofLayer('replication', [
+  {
+    name: 'publication for a schema',
+    as: 'superuser',
+    rules: ['publication-all-tables'],
+    sql: 'create publication everything for tables in schema app;',
+  },
+]);
+
+/** What sessions show of each other. */
+export const activityMutations: readonly Mutation[] = ofLayer('activity', [
+  {
+    name: 'event trigger',
+    as: 'superuser',
+    rules: ['event-trigger'],
+    sql: `create function jobs.at_ddl() returns event_trigger language plpgsql as $$ begin end $$;
+       create event trigger at_ddl on ddl_command_end execute function jobs.at_ddl();`,
+  },
+  {
+    name: 'pg_stat_statements readable',
+    as: 'superuser',
+    rules: ['statement-statistics-readable'],
+    sql: 'create extension pg_stat_statements schema jobs;',
+  },
+  {
+    name: 'function that notifies',
+    rules: ['notify-shared'],
+    sql: `create function app.tell() returns void language sql as $$ select pg_notify('notes', 'a title') $$;`,
+  },
+]);
+
+/** What exists and was not declared, and the other way round. */
+export const declarationMutations: readonly Mutation[] = ofLayer('declaration', [
+  {
+    name: 'unclassified sequence',
+    rules: ['relation-unclassified'],
+    sql: 'create sequence app.number;',
+  },
+  {
+    name: 'view in the place of a table',
+    rules: ['relation-kind', 'relation-unclassified'],
+    sql: `drop policy ringfence_global on app.currency; alter table app.currency rename to currency_old;
+       create view app.currency as select * from app.currency_old;`,
+  },
+  {
+    name: 'declared publication dropped',
+    rules: ['exception-stale'],
+    sql: 'drop publication currency_feed;',
+  },
+]);

@@ -1,0 +1,124 @@
+/** Faults of rights: grants, roles and their settings. */
+import { ofLayer } from '../../src/testing/mutations/mutation.ts';
+import type { Mutation } from './mutation.ts';
+
+/** Grants. */
+export const grantMutations: readonly Mutation[] = ofLayer('grants', [
+  { name: 'maintain granted', rules: ['grant-maintain'], sql: 'grant maintain on app.note to {app};' },
+  {
+    name: 'table of a system schema readable',
+    rules: ['grant-beyond-declaration', 'system-relation-open'],
+    sql: `grant usage on schema jobs to {app}; grant select on jobs.job to {app};`,
+  },
+  {
+    name: 'CREATE on schema public, as before PostgreSQL 15',
+    as: 'superuser',
+    rules: ['schema-create'],
+    sql: 'grant create on schema public to public;',
+  },
+  {
+    name: 'sequence shared by all organisations',
+    rules: ['sequence-shared'],
+    sql: 'alter table app.note add column number bigint generated always as identity;',
+  },
+  {
+    name: 'large object readable',
+    rules: ['large-object-reachable'],
+    sql: `select lo_create(4711); grant select on large object 4711 to {app};`,
+  },
+  {
+    name: 'dblink installed',
+    as: 'superuser',
+    rules: ['outbound-connection'],
+    sql: 'create extension dblink schema jobs;',
+  },
+  {
+    name: 'foreign server usable',
+    as: 'superuser',
+    rules: ['outbound-connection'],
+    sql: `create extension postgres_fdw schema jobs; create server self foreign data wrapper postgres_fdw;
+       grant usage on foreign server self to {app};`,
+  },
+  {
+    name: 'session_replication_role granted',
+    as: 'superuser',
+    rules: ['parameter-granted'],
+    sql: `grant set on parameter session_replication_role to {app};`,
+  },
+  {
+    name: 'file function executable',
+    as: 'superuser',
+    rules: ['server-file-function'],
+    sql: `grant execute on function pg_catalog.pg_read_file(text) to {app};`,
+  },
+]);
+
+/** Roles. */
+export const roleMutations: readonly Mutation[] = ofLayer('roles', [
+  {
+    name: 'declared app role does not exist',
+    as: 'superuser',
+    rules: ['app-role-missing', 'policy-missing', 'policy-for-other-roles'],
+    sql: `alter role {app} rename to {scratch};`,
+  },
+  {
+    name: 'app role with CREATEDB',
+    as: 'superuser',
+    rules: ['app-role-createdb'],
+    sql: 'alter role {app} createdb;',
+  },
+  {
+    name: 'app role owns a schema',
+    as: 'superuser',
+    rules: ['app-role-owns'],
+    sql: `create schema own authorization {app};`,
+  },
+  {
+    name: 'app role is a member of pg_signal_backend',
+    as: 'superuser',
+    rules: ['app-role-predefined'],
+    sql: 'grant pg_signal_backend to {app};',
+  },
+  {
+    name: 'app role is a member of pg_read_all_stats',
+    as: 'superuser',
+    rules: ['app-role-monitors'],
+    sql: 'grant pg_read_all_stats to {app};',
+  },
+  {
+    name: 'app role has set itself standard_conforming_strings = off',
+    as: 'superuser',
+    rules: ['session-setting-unsafe'],
+    sql: 'alter role {app} set standard_conforming_strings = off;',
+  },
+  {
+    name: 'preset session_replication_role = replica',
+    as: 'superuser',
+    rules: ['session-setting-unsafe'],
+    sql: 'alter role {app} set session_replication_role = replica;',
+  },
+  {
+    name: `preset ringfence.context = '1|-|9|x|member|x||'`,
+    as: 'superuser',
+    rules: ['context-preset'],
+    sql: `alter role {app} set ringfence.context = '1|-|9|x|member|x||';`,
+  },
+  {
+    name: 'row_security off for the database',
+    as: 'superuser',
+    rules: ['session-setting-unsafe'],
+    sql: `alter database {database} set row_security = off;`,
+  },
+  {
+    name: 'search_path through a writable schema',
+    as: 'superuser',
+    rules: ['schema-create', 'search-path-writable'],
+    sql: `grant create on schema public to {app}; alter database {database} set search_path = public, app;`,
+  },
+  {
+    name: 'a login with BYPASSRLS',
+    as: 'superuser',
+    rules: ['standing-bypass'],
+    sql: `create role {scratch} login bypassrls;`,
+  },
+]);
