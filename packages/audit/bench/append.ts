@@ -1,18 +1,27 @@
 /**
- * What an event in the chain costs against a plain insert of the same row, through the same tenancy handle on the same
- * server with fsync on, with and without 1 ms of commit delay. `alone-*`: the event is all there is; `biz-*`: a
- * transaction that updates a row and appends in the flight of COMMIT. Acknowledged means sealed.
- *
- * Subjects: `ringfence` seals in the transaction where the organisation is idle; `group-seal` never does.
+ * What an event in the chain costs against a plain insert of the same row, and against chains as they are commonly built,
+ * through the same tenancy handle on the same server with fsync on, with and without 1 ms of commit delay. `append-*`: the
+ * event is all there is; `biz-*`: a transaction that updates a row and appends in the flight of COMMIT. Acknowledged means
+ * sealed. `one-by-one` is ours through an executor that does not give its context's settings, so with a statement for each event.
  */
 import { atCommit, createTenancy, type OrgDb, parseOrgId, tenancyMigrations } from '@ringfence/tenancy';
 import { type CompiledQuery, Kysely, PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
 import { z } from 'zod';
-import { type BenchCase, runCase, type Subject, type Suite } from '../../../tools/bench/suite.ts';
+import type { BenchCase, Subject, Suite } from '../../../tools/bench/suite.ts';
 import { type PostgresServer, startEmbedded } from '../../../tools/postgres.ts';
 import { createTestDatabase } from '../../../tools/test-database.ts';
-import { type Audit, auditMigrations, createAudit, defineEvents, type Receipt } from '../src/index.ts';
+import { type Audit, createAudit, defineEvents, type QueryExecutor, type Receipt } from '../src/index.ts';
+import { auditMigrations } from '../src/migrations.ts';
+import {
+  appendedLast,
+  deferredTrigger,
+  headRowChain,
+  PEER_DDL,
+  type Peer,
+  supaAudit,
+  triggerChain,
+} from './peers.ts';
 
 interface Tables {
   'app.counter': { id: number; value: number };
@@ -57,11 +66,10 @@ const ORGS = Array.from({ length: 100 }, (_, n) =>
 interface Ground {
   readonly handles: readonly OrgDb<Tables>[];
   readonly audit: Audit<Events>;
-  readonly groupSeal: Audit<Events>;
   close(): Promise<void>;
 }
 
-async function ground(commitDelayUs: number): Promise<Ground> {
+async function ground(commitDelayUs: number, connections: number): Promise<Ground> {
   const server: PostgresServer = await startEmbedded({
     settings: { fsync: 'on', commit_delay: String(commitDelayUs), commit_siblings: '0' },
   });
@@ -76,15 +84,15 @@ async function ground(commitDelayUs: number): Promise<Ground> {
       create table app.plain (like audit.event including defaults, primary key (org_id, id));
       create table app.counter (id int primary key, value int not null) with (fillfactor = 20);
       insert into app.counter select n, 0 from generate_series(0, 99) n;
+      ${PEER_DDL(appRole)}
       grant insert on app.plain to ${appRole}; grant select, update on app.counter to ${appRole};`)
     .execute(owner);
-  const pool = poolOf(database.appUrl, 32);
+  const pool = poolOf(database.appUrl, connections);
   const sealing = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: poolOf(database.appUrl, 2) }) });
   const tenancy = createTenancy<Tables>({ pool });
   return {
     handles: ORGS.map((org) => tenancy.forOrg(org, { actor: 'user:alice', requestId: 'req-1' })),
     audit: createAudit({ events, db: sealing }),
-    groupSeal: createAudit({ events, db: sealing, sealInTransaction: false }),
     close: async () => {
       await Promise.all([pool.end(), sealing.destroy(), owner.destroy()]);
       await server.stop();
@@ -141,57 +149,86 @@ async function business(db: OrgDb<Tables>, writer: number, query: CompiledQuery)
   return await queued.result;
 }
 
-function caseOf(kind: 'alone' | 'biz', writers: number, orgs: number, delayMs: 0 | 1): BenchCase {
+/** The handle without the settings of its context. */
+function alone(db: OrgDb<Tables>): QueryExecutor {
+  return { isTransaction: false, executeQuery: (query) => db.executeQuery(query) };
+}
+
+type Kind = 'append' | 'biz';
+
+/** Peers: rows chained in other ways, as they are commonly built. */
+const PEERS: Readonly<Record<Kind, readonly Peer[]>> = {
+  append: [headRowChain, triggerChain, deferredTrigger, supaAudit],
+  biz: [appendedLast, deferredTrigger],
+};
+
+function caseOf(kind: Kind, writers: number, orgs: number, delayMs: 0 | 1): BenchCase {
   return {
     id: `${kind}-${writers}-${orgs === 1 ? 'hot' : `${orgs}orgs`}${delayMs === 0 ? '' : '-1ms'}`,
     unit: 'events/s',
     limit: 'plain-insert',
     rounds: 5,
     prepare: async () => {
-      const place = await ground(delayMs * 1_000);
-      const run = (db: OrgDb<Tables>, writer: number, query: CompiledQuery) =>
-        kind === 'alone' ? db.executeQuery(query) : business(db, writer, query);
+      const place = await ground(delayMs * 1_000, writers);
       const receiptOf = () => place.audit.prepare('entry.approved', EVENT);
-      const chained =
-        (audit: Audit<Events>): Work =>
-        async (db, writer) => {
-          const receipt = audit.prepare('entry.approved', EVENT);
-          return await audit.sealed(receipt, await run(db, writer, receipt.query));
-        };
+      const run = (db: OrgDb<Tables>, writer: number, query: CompiledQuery) =>
+        kind === 'append' ? db.executeQuery(query) : business(db, writer, query);
+      const ours: Work =
+        kind === 'append'
+          ? (db) => place.audit.record(db, 'entry.approved', EVENT)
+          : async (db, writer) => {
+              const receipt = receiptOf();
+              return await place.audit.sealed(receipt, await business(db, writer, receipt.query));
+            };
       const of = (name: string, work: Work) => subject(name, place, writers, orgs, work);
-      return {
-        subjects: [
-          of('plain-insert', (db, writer) => run(db, writer, plainInsert(receiptOf()))),
-          of('ringfence', chained(place.audit)),
-          of('group-seal', chained(place.groupSeal)),
-        ],
-        close: () => place.close(),
-      };
+      const subjects = [
+        of('plain-insert', (db, writer) => run(db, writer, plainInsert(receiptOf()))),
+        of('ringfence', ours),
+        ...PEERS[kind].map((peer) =>
+          of(peer.name, (db, writer) => run(db, writer, peer.append(receiptOf().query.parameters))),
+        ),
+      ];
+      if (kind === 'append')
+        subjects.push(of('one-by-one', (db) => place.audit.record(alone(db), 'entry.approved', EVENT)));
+      return { subjects, close: () => place.close() };
     },
   };
 }
 
-/** The cases of appending, for the bench command. */
-export const suite: Suite = {
-  name: 'audit',
-  cases: (['alone', 'biz'] as const).flatMap((kind) =>
-    ([0, 1] as const).flatMap((delayMs) => [
-      caseOf(kind, 1, 1, delayMs),
-      caseOf(kind, 32, 1, delayMs),
-      caseOf(kind, 32, 100, delayMs),
-    ]),
-  ),
+/** Time from COMMIT to the answer that the event is sealed, 99th percentile over business transactions of 64 writers. */
+const sealAge: BenchCase = {
+  id: 'seal-age-p99',
+  unit: 'ms',
+  rounds: 5,
+  prepare: async () => {
+    const place = await ground(1_000, 64);
+    const measure = async () => {
+      const ages: number[] = [];
+      const work: Work = async (db, writer) => {
+        const receipt = place.audit.prepare('entry.approved', EVENT);
+        const result = await business(db, writer, receipt.query);
+        const committed = performance.now();
+        await place.audit.sealed(receipt, result);
+        ages.push(performance.now() - committed);
+      };
+      await subject('ringfence', place, 64, 1, work).measure();
+      return ages.sort((a, b) => a - b)[Math.floor(ages.length * 0.99)] ?? Number.NaN;
+    };
+    return { subjects: [{ name: 'ringfence', measure }], close: () => place.close() };
+  },
 };
 
-if (import.meta.main) {
-  for (const bench of suite.cases) {
-    for (const { case: id, subject: name, value, ratioToLimit, ratioTo } of await runCase(
-      suite.name,
-      bench,
-    )) {
-      const ratios =
-        ratioToLimit === undefined ? '' : ` ${ratioToLimit.toFixed(2)} of plain ${JSON.stringify(ratioTo)}`;
-      console.log(`${id.padEnd(18)} ${name.padEnd(20)} ${value.toFixed(0).padStart(7)}${ratios}`);
-    }
-  }
-}
+/** The cases of appending. */
+export const suite: Suite = {
+  name: 'audit',
+  cases: [
+    caseOf('append', 16, 1, 0),
+    caseOf('append', 64, 1, 0),
+    caseOf('append', 64, 1, 1),
+    caseOf('append', 64, 100, 0),
+    caseOf('biz', 16, 1, 1),
+    caseOf('biz', 64, 1, 1),
+    caseOf('biz', 64, 100, 1),
+    sealAge,
+  ],
+};

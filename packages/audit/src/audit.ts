@@ -9,21 +9,25 @@
  */
 import { CompiledQuery, type QueryResult } from 'kysely';
 import { type ChainPosition, type FateRow, positionOf } from './append-result.ts';
-import { type VerifyOptions, verifyInDatabase } from './database-verification.ts';
-import { fromDatabaseError } from './errors.ts';
+import { BatchAppend } from './batch-append.ts';
+import { type DatabaseReport, type VerifyOptions, verifyInDatabase } from './database-verification.ts';
+import { fromDatabaseError, fromRecordingError } from './errors.ts';
 import { encodeEventBody } from './event-body.ts';
-import { defineEvents, type EventCatalogue, type EventInput, type EventName } from './event-catalogue.ts';
+import { checkCatalogue, type EventCatalogue, type EventInput, type EventName } from './event-catalogue.ts';
 import { newEventId, platformRandom, type RandomBytes } from './event-id.ts';
-import type { QueryExecutor } from './executor.ts';
+import type { ContextExecutor, QueryExecutor } from './executor.ts';
+import { type KeepSealedOptions, keepSealed, type Unsealed } from './keep-sealed.ts';
 import { type OrgId, parseOrgId } from './org-id.ts';
 import { Sealer } from './sealer.ts';
-import type { ChainReport } from './verify/index.ts';
 
 /** Settings of `createAudit`. */
 export interface AuditOptions<E extends EventCatalogue> {
   /** What may be recorded; see `defineEvents`. */
   readonly events: E;
-  /** A Kysely of the app role, without an organisation's context, on a pool of its own: it seals, and verifies by default. */
+  /**
+   * A Kysely of the app role, without an organisation's context, on a pool of its own: it seals, appends what is recorded
+   * together, and verifies by default.
+   */
   readonly db: QueryExecutor;
   /**
    * Whether an event may be sealed in its own transaction when its organisation is idle; its chain is then held until
@@ -55,11 +59,7 @@ export interface SealedEvent extends ChainPosition {
 }
 
 /** State of sealing. */
-export interface AuditStats {
-  /** Events committed but not sealed, of all organisations and processes. */
-  readonly pending: number;
-  /** Age of the oldest of them, ms; 0 when there is none. Alarm on it. */
-  readonly oldestPendingAgeMs: number;
+export interface AuditStats extends Unsealed {
   /** Sealing calls of this process so far. */
   readonly sealCalls: number;
 }
@@ -81,33 +81,54 @@ export interface Audit<E extends EventCatalogue> {
    */
   sealed(receipt: Receipt, result?: QueryResult<unknown>): Promise<SealedEvent>;
   /**
-   * Records an event without a business change, through an executor that carries the context but is no transaction.
+   * Records an event without a business change; resolves when it is sealed. Through a handle that gives its
+   * `contextSettings`, as tenancy's do, events that come while a statement is under way share the next one and its flush,
+   * whosever they are; they run on `db`, and those of one organisation are sealed in the order of the calls. Through any
+   * other executor that carries a context, the event is a statement of its own.
    *
-   * @throws TypeError when the executor is a transaction: use `prepare` there.
-   * @throws RingfenceAuditError as `prepare` and `sealed`.
+   * @throws TypeError when the executor is a transaction: use `prepare` there; or when its `contextSettings` are none.
+   * @throws RingfenceAuditError as `prepare` and `sealed`; `audit.context_refused` when the context was forged or expired
+   * while the event waited; `audit.outcome_unknown` when the connection fails before the answer. Of events that share a
+   * statement, only the one concerned.
+   * @example
+   * ```ts
+   * await Promise.all(lines.map((line) => audit.record(db, 'line.imported', { target: line.id, outcome: 'success' })));
+   * ```
    */
   record<N extends EventName<E>>(
-    executor: QueryExecutor,
+    executor: ContextExecutor,
     type: N,
     event: EventInput<E[N]>,
   ): Promise<SealedEvent>;
   /**
-   * Seals what is queued, e.g. by a process that died between COMMIT and sealing. Call it at start and on a timer.
+   * Seals what is queued, e.g. by a process that died between COMMIT and sealing.
    *
    * @throws RingfenceAuditError `audit.sealer_isolation`, or the driver's error.
    */
   sealPending(): Promise<void>;
+  /**
+   * Seals what is queued at once and then on a timer, until the signal, and raises the alarm when an event stays unsealed.
+   * Start it once per process; it never rejects.
+   *
+   * @example
+   * ```ts
+   * void audit.keepSealed({ signal, onError: log, onUnsealed: ({ pending, oldestPendingAgeMs }) => page('unsealed', pending) });
+   * ```
+   */
+  keepSealed(options: KeepSealedOptions): Promise<void>;
   /** How much is committed but not sealed, and for how long. */
   stats(): Promise<AuditStats>;
   /**
-   * Verifies an organisation's chain in the database.
+   * Verifies an organisation's chain in the database, and that every personal value its records committed to is there, or its
+   * subject was erased.
    *
    * What the log holds never makes it throw: bad rows are findings.
    *
    * @throws RingfenceAuditError `audit.other_org` when `db` sees another organisation, `audit.no_context` when it sees none
    * (or the error of the context function in use).
+   * @throws TypeError when the session's client_encoding is not UTF8.
    */
-  verify(org: OrgId, options?: VerifyOptions): Promise<ChainReport>;
+  verify(org: OrgId, options?: VerifyOptions): Promise<DatabaseReport>;
 }
 
 const APPEND = 'select org, seq, hash from audit.append($1::uuid, $2::text, $3::boolean)';
@@ -131,21 +152,49 @@ const PENDING = 'select events, oldest_ms as oldest from audit.pending()';
 export function createAudit<const E extends EventCatalogue>(options: AuditOptions<E>): Audit<E> {
   const { db, now = Date.now, random = platformRandom } = options;
   const { sealInTransaction = true, sealTimeoutMs = 10_000 } = options;
-  const events = defineEvents(options.events);
+  const events = checkCatalogue(options.events);
   const sealer = new Sealer(db, now, sealTimeoutMs);
+  const batches = new BatchAppend(db, sealInTransaction);
 
-  const prepare = (type: string, event: unknown): Receipt => {
+  const encode = (type: string, event: unknown): { readonly id: string; readonly body: string } => {
     const body = encodeEventBody(events, type, event);
-    const id = newEventId(now(), random);
-    return { id, type, query: CompiledQuery.raw(APPEND, [id, body, sealInTransaction]) };
+    return { id: newEventId(now(), random), body };
   };
 
-  const sealed = async ({ id }: Receipt, result?: QueryResult<unknown>): Promise<SealedEvent> => {
-    const row = result?.rows[0] as FateRow | undefined;
+  const receiptOf = (type: string, id: string, body: string): Receipt => ({
+    id,
+    type,
+    query: CompiledQuery.raw(APPEND, [id, body, sealInTransaction]),
+  });
+
+  const prepare = (type: string, event: unknown): Receipt => {
+    const { id, body } = encode(type, event);
+    return receiptOf(type, id, body);
+  };
+
+  const sealed = ({ id }: Receipt, result?: QueryResult<unknown>): Promise<SealedEvent> =>
+    placeOf(id, result?.rows[0] as FateRow | undefined);
+
+  const placeOf = async (id: string, row: FateRow | undefined): Promise<SealedEvent> => {
     const position = row === undefined ? undefined : positionOf(row);
     if (position !== undefined) return { id, ...position };
     const org = typeof row?.org === 'string' ? row.org : null;
     return { id, ...(await sealer.wait(id, org)) };
+  };
+
+  const sealPending = (): Promise<void> =>
+    sealer.sealAll().catch((error: unknown) => {
+      throw fromDatabaseError(error);
+    });
+
+  const stats = async (): Promise<AuditStats> => {
+    const query = CompiledQuery.raw(PENDING) as CompiledQuery<{ events: unknown; oldest: unknown }>;
+    const { rows } = await db.executeQuery(query);
+    return {
+      pending: Number(rows[0]?.events ?? 0),
+      oldestPendingAgeMs: Number(rows[0]?.oldest ?? 0),
+      sealCalls: sealer.calls,
+    };
   };
 
   return {
@@ -155,25 +204,21 @@ export function createAudit<const E extends EventCatalogue>(options: AuditOption
       if (executor.isTransaction) {
         throw new TypeError('record seals at once, so it needs COMMIT: inside a transaction use prepare');
       }
-      const receipt = prepare(type, event);
+      const { id, body } = encode(type, event);
+      const settings = executor.contextSettings?.();
+      if (settings !== undefined && Object.keys(settings).length === 0) {
+        throw new TypeError('contextSettings gave no settings: an event without context cannot be recorded');
+      }
+      if (settings !== undefined) return await placeOf(id, await batches.append({ id, body, settings }));
+      const receipt = receiptOf(type, id, body);
       const result = await executor.executeQuery(receipt.query).catch((error: unknown) => {
-        throw fromDatabaseError(error);
+        throw fromRecordingError(error);
       });
       return await sealed(receipt, result);
     },
-    sealPending: () =>
-      sealer.sealAll().catch((error: unknown) => {
-        throw fromDatabaseError(error);
-      }),
-    stats: async () => {
-      const query = CompiledQuery.raw(PENDING) as CompiledQuery<{ events: unknown; oldest: unknown }>;
-      const { rows } = await db.executeQuery(query);
-      return {
-        pending: Number(rows[0]?.events ?? 0),
-        oldestPendingAgeMs: Number(rows[0]?.oldest ?? 0),
-        sealCalls: sealer.calls,
-      };
-    },
+    sealPending,
+    keepSealed: (keepOptions) => keepSealed(keepOptions, stats, sealPending),
+    stats,
     verify: async (org, verifyOptions = {}) => {
       const report = await verifyInDatabase(verifyOptions.db ?? db, parseOrgId(org), verifyOptions);
       return report;

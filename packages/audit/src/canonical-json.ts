@@ -38,15 +38,6 @@ export function canonicalize(value: unknown): string {
   return encode(value, '$', 0);
 }
 
-/**
- * The canonical text of a whole record, which is one level deeper than the event it holds.
- *
- * @throws RingfenceAuditError `audit.not_canonical`.
- */
-export function canonicalizeRecord(record: unknown): string {
-  return encode(record, '$', -1);
-}
-
 function encode(value: unknown, path: string, depth: number): string {
   switch (typeof value) {
     case 'string':

@@ -1,13 +1,14 @@
 /**
  * Verifies a chain where it lives: streams seal and event by keyset pages through the verifier of `/verify`, then
- * compares the end of the chain with its head, and looks for events that are in no chain.
+ * compares the end of the chain with its head, and looks for events that are in no chain and for personal values that are gone.
  */
-import { hash } from 'node:crypto';
-import { CompiledQuery } from 'kysely';
-import { toHex } from './append-result.ts';
+import { assertReads } from './assert-reads.ts';
+import { rowsOf } from './checkpoint/database.ts';
 import { fromDatabaseError } from './errors.ts';
 import type { QueryExecutor } from './executor.ts';
+import { nodeSha256 } from './node-sha256.ts';
 import type { OrgId } from './org-id.ts';
+import { PersonalValueCheck } from './personal-value-check.ts';
 import { ChainWalk } from './verify/chain-walk.ts';
 import type { ChainHead, ChainReport, ChainRow } from './verify/index.ts';
 
@@ -15,8 +16,8 @@ import type { ChainHead, ChainReport, ChainRow } from './verify/index.ts';
 export interface VerifyOptions {
   /** Who reads: must see the organisation's rows (its own handle, or an auditor's connection). Default: the `db` of `createAudit`. */
   readonly db?: QueryExecutor;
-  /** Head that somebody kept outside the database: finds a chain that was cut or rewritten as a whole. */
-  readonly expectedHead?: ChainHead;
+  /** Head, or heads, that somebody kept outside the database: finds a chain that was cut or rewritten as a whole. */
+  readonly expectedHead?: ChainHead | readonly ChainHead[];
   /** Head of an earlier report that is trusted: only what follows is read. */
   readonly from?: ChainHead;
   /** Rows per page. Default 2 000. */
@@ -25,20 +26,28 @@ export interface VerifyOptions {
   readonly unsealedAfterMs?: number;
 }
 
-/** One alias per column is a single word, so that a plugin that changes the case of names changes none. */
+/** The verdict on a chain in its database. */
+export interface DatabaseReport extends ChainReport {
+  /** Personal values that are gone because their subjects were erased, as the log itself says. Not damage, so no findings. */
+  readonly erased: number;
+}
+
+/**
+ * Every column is text, so that no driver setting tells it in another type; one that may look like JSON begins with `=`, so
+ * that no plugin parses it; and one alias is a single word, so that none changes its case.
+ */
 const PAGE = `
-select s.seq, s.event_id::text as id, s.hash, e.canon, e.leaf, e.actor, e.action, e.target,
+select s.seq::text as seq, s.event_id::text as id, encode(s.hash, 'hex') as hash, '=' || e.canon as canon,
+       encode(e.leaf, 'hex') as leaf, '=' || e.actor as actor, e.action, '=' || e.target as target,
        to_char(e.at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at
   from audit.seal s left join audit.event e on e.org_id = s.org_id and e.id = s.event_id
  where s.org_id = $1::uuid and s.seq > $2::bigint order by s.seq limit $3::int`;
 
-const ASSERT_READS = 'select audit.assert_reads($1::uuid)';
-
-const HEAD = 'select h.seq, h.hash from audit.head h where h.org_id = $1::uuid';
+const HEAD = 'select h.seq::text as seq from audit.head h where h.org_id = $1::uuid';
 
 /** One statement, one snapshot: the head and the last link must agree in it. */
 const ENDS = `
-select h.seq as head, h.hash as headhash, s.seq as last, s.hash as lasthash
+select h.seq::text as head, encode(h.hash, 'hex') as headhash, s.seq::text as last, encode(s.hash, 'hex') as lasthash
   from (select $1::uuid as org) o
   left join audit.head h on h.org_id = o.org
   left join lateral (
@@ -47,18 +56,18 @@ select h.seq as head, h.hash as headhash, s.seq as last, s.hash as lasthash
 const OUTSIDE = `
 select e.id::text as id,
        (select extract(epoch from clock_timestamp() - q.queued_at) * 1000
-          from audit.queue q where q.org_id = e.org_id and q.event_id = e.id)::double precision as waiting
+          from audit.queue q where q.org_id = e.org_id and q.event_id = e.id)::double precision::text as waiting
   from audit.event e
  where e.org_id = $1::uuid
    and not exists (select from audit.seal s where s.org_id = e.org_id and s.event_id = e.id)
  limit 1001`;
 
 interface PageRow {
-  readonly seq: unknown;
+  readonly seq: string;
   readonly id: string;
-  readonly hash: Uint8Array;
+  readonly hash: string;
   readonly canon: string | null;
-  readonly leaf: Uint8Array | null;
+  readonly leaf: string | null;
   readonly at: string;
   readonly actor: string;
   readonly action: string;
@@ -66,30 +75,37 @@ interface PageRow {
 }
 
 interface EndsRow {
-  readonly head: unknown;
-  readonly headhash: Uint8Array | null;
-  readonly last: unknown;
-  readonly lasthash: Uint8Array | null;
+  readonly head: string | null;
+  readonly headhash: string | null;
+  readonly last: string | null;
+  readonly lasthash: string | null;
 }
 
-/** Runs a whole verification and returns its report. */
+/**
+ * Runs a whole verification and returns its report. Without `values`, personal values are left aside: the role of a copy
+ * does not see them.
+ */
 export async function verifyInDatabase(
   db: QueryExecutor,
   org: OrgId,
   options: VerifyOptions,
-): Promise<ChainReport> {
+  { values = true }: { readonly values?: boolean } = {},
+): Promise<DatabaseReport> {
   const { from, expectedHead, pageSize = 2_000, unsealedAfterMs = 60_000 } = options;
-  const walk = new ChainWalk({ sha256, org, from, expectedHead });
+  const walk = new ChainWalk({ sha256: nodeSha256, org, from, expectedHead });
+  const personal = new PersonalValueCheck(db, org, walk);
   try {
-    await rowsOf(db, ASSERT_READS, [org]);
-    const [headBefore] = await rowsOf<{ readonly seq: unknown }>(db, HEAD, [org]);
+    await assertReads(db, org);
+    const [headBefore] = await rowsOf<{ readonly seq: string }>(db, HEAD, [org]);
     for (;;) {
       const page = await rowsOf<PageRow>(db, PAGE, [org, walk.seq, pageSize]);
-      for (const row of page) walk.step(chainRow(org, row));
+      const rows = page.map((row) => chainRow(org, row));
+      for (const row of rows) walk.step(row);
+      if (values) await personal.page(rows);
       if (page.length < pageSize) break;
     }
     if (headBefore !== undefined && Number(headBefore.seq) > walk.seq) {
-      walk.find('cut', walk.seq + 1, null, `the chain ends before its head, ${String(headBefore.seq)}`);
+      walk.find('cut', walk.seq + 1, null, `the chain ends before its head, ${headBefore.seq}`);
     } else {
       compareEnds(walk, await rowsOf<EndsRow>(db, ENDS, [org]));
     }
@@ -101,19 +117,19 @@ export async function verifyInDatabase(
           id,
           'the event is in no chain: put in past append, or its link was taken out',
         );
-      } else if (waiting > unsealedAfterMs) {
-        walk.find('unsealed', null, id, `committed but not sealed for ${Math.round(waiting)} ms`);
+      } else if (Number(waiting) > unsealedAfterMs) {
+        walk.find('unsealed', null, id, `committed but not sealed for ${Math.round(Number(waiting))} ms`);
       }
     }
   } catch (error) {
     throw fromDatabaseError(error);
   }
-  return walk.finish();
+  return { ...walk.finish(), erased: personal.erased };
 }
 
 interface OutsideRow {
   readonly id: string;
-  readonly waiting: number | null;
+  readonly waiting: string | null;
 }
 
 function compareEnds(walk: ChainWalk, [ends]: readonly EndsRow[]): void {
@@ -122,24 +138,25 @@ function compareEnds(walk: ChainWalk, [ends]: readonly EndsRow[]): void {
   if (head > last) walk.find('cut', last + 1, null, `the chain ends before its head, ${head}`);
   else if (head < last)
     walk.find('inserted', head + 1, null, `links stand behind the head of the chain, ${head}`);
-  else if (
-    head > 0 &&
-    toHex(ends?.headhash ?? new Uint8Array()) !== toHex(ends?.lasthash ?? new Uint8Array())
-  ) {
+  else if (head > 0 && ends?.headhash !== ends?.lasthash) {
     walk.find('rewritten', last, null, 'the last link is not the head of the chain');
   }
 }
 
 function chainRow(org: OrgId, row: PageRow): ChainRow {
-  const { id, canon, leaf, at, actor, action, target } = row;
-  const base = { org, seq: Number(row.seq), eventId: id, canon, leaf, hash: row.hash };
-  return canon === null ? base : { ...base, columns: { at, actor, action, target } };
+  const { id, at, action } = row;
+  const canon = unmarked(row.canon);
+  const leaf = row.leaf === null ? null : bytesOfHex(row.leaf);
+  const base = { org, seq: Number(row.seq), eventId: id, canon, leaf, hash: bytesOfHex(row.hash) };
+  if (canon === null) return base;
+  return { ...base, columns: { at, actor: unmarked(row.actor) ?? '', action, target: unmarked(row.target) } };
 }
 
-async function rowsOf<R>(db: QueryExecutor, sql: string, parameters: readonly unknown[]): Promise<R[]> {
-  return (await db.executeQuery(CompiledQuery.raw(sql, [...parameters]) as CompiledQuery<R>)).rows;
+/** Without the `=` in front. */
+function unmarked(text: string | null): string | null {
+  return text === null ? null : text.slice(1);
 }
 
-function sha256(bytes: Uint8Array): Uint8Array {
-  return hash('sha256', bytes, 'buffer');
+function bytesOfHex(hex: string): Uint8Array {
+  return Buffer.from(hex, 'hex');
 }

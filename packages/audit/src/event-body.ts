@@ -2,37 +2,75 @@
  * The client's part of an audit record: validated against the catalogue and encoded to canonical bytes, before any I/O.
  * The server splices it, as the member `event`, into the record it builds (docs/formats/audit-chain-v1.md).
  */
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { canonicalize } from './canonical-json.ts';
 import { changesBetween } from './changes.ts';
 import { RingfenceAuditError } from './errors.ts';
 import type { DataIssue, EventCatalogue, EventDefinition } from './event-catalogue.ts';
+import type { EventMembers } from './personal-fields.ts';
 
 /** Largest canonical body, bytes of UTF-8; the database checks the same bound. */
 export const MAX_BODY_BYTES = 65_536;
 
-const plainObject = z.custom<object>((value) => {
-  if (typeof value !== 'object' || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
-}, 'expected a plain object');
+const plainObject = z.optional(
+  z.custom<object>((value) => {
+    if (typeof value !== 'object' || value === null) return false;
+    const prototype: unknown = Object.getPrototypeOf(value);
+    return prototype === Object.prototype || prototype === null;
+  }, 'expected a plain object'),
+);
 
-const FIELDS = z.strictObject({
-  outcome: z.enum(['success', 'denied', 'failure']),
-  target: z.string().min(1).max(200).optional(),
-  reason: z.string().min(1).max(2_000).optional(),
-  note: z.string().min(1).max(10_000).optional(),
-  before: plainObject.optional(),
-  after: plainObject.optional(),
-  data: z.unknown().optional(),
-});
+function optionalText(most: number) {
+  const expected = `expected a text of 1 to ${most} characters`;
+  return z.optional(z.string(expected).check(z.minLength(1, expected), z.maxLength(most, expected)));
+}
+
+const FIELDS = z.strictObject(
+  {
+    outcome: z.enum(['success', 'denied', 'failure'], 'expected success, denied or failure'),
+    target: optionalText(200),
+    reason: optionalText(2_000),
+    note: optionalText(10_000),
+    before: plainObject,
+    after: plainObject,
+    data: z.optional(z.unknown()),
+  },
+  {
+    error: ({ code, ...issue }) =>
+      code === 'unrecognized_keys'
+        ? `has no ${(issue as { keys?: string[] }).keys?.join(', ')}`
+        : 'expected an object',
+  },
+);
 
 /**
- * The canonical body of one event.
+ * The canonical body of one event without personal parts.
  *
  * @throws RingfenceAuditError `audit.invalid_event`, `audit.not_canonical` or `audit.event_too_large`.
+ * @throws TypeError when the event has personal parts, which would enter the chain in clear.
  */
 export function encodeEventBody(events: EventCatalogue, type: string, input: unknown): string {
+  const { members, marks } = readEvent(events, type, input);
+  if (marks.length > 0) {
+    throw new TypeError(`event ${type} has personal parts: prepare it with @ringfence/audit/personal`);
+  }
+  return encodeBody(type, members);
+}
+
+/** An event that fits its definition. */
+export interface ReadEvent {
+  /** Its members, validated but not encoded. */
+  readonly members: EventMembers;
+  /** The parts that its definition marks as personal. */
+  readonly marks: readonly string[];
+}
+
+/**
+ * Validates an event against its definition.
+ *
+ * @throws RingfenceAuditError `audit.invalid_event` or `audit.not_canonical`.
+ */
+export function readEvent(events: EventCatalogue, type: string, input: unknown): ReadEvent {
   const definition = Object.hasOwn(events, type) ? events[type] : undefined;
   if (definition === undefined) throw invalid(type, 'is not in the catalogue');
   const parsed = FIELDS.safeParse(input);
@@ -44,7 +82,7 @@ export function encodeEventBody(events: EventCatalogue, type: string, input: unk
       definition.target === undefined ? 'has no target' : `needs the id of its ${definition.target}`,
     );
   }
-  const body = canonicalize({
+  const members = {
     type,
     outcome,
     reason,
@@ -52,7 +90,17 @@ export function encodeEventBody(events: EventCatalogue, type: string, input: unk
     target: target === undefined ? undefined : { id: target, type: definition.target },
     changes: before === undefined && after === undefined ? undefined : changesBetween(before, after),
     data: validateData(type, definition, data),
-  });
+  };
+  return { members, marks: definition.personal ?? [] };
+}
+
+/**
+ * The canonical text of an event's members.
+ *
+ * @throws RingfenceAuditError `audit.not_canonical` or `audit.event_too_large`.
+ */
+export function encodeBody(type: string, members: EventMembers): string {
+  const body = canonicalize(members);
   const bytes = new TextEncoder().encode(body).length;
   if (bytes > MAX_BODY_BYTES) {
     throw new RingfenceAuditError(

@@ -3,6 +3,8 @@
  * catalogue, or data that does not fit its schema, does not compile; at run time it is refused before any I/O.
  */
 
+import { checkPersonalMarks, type MarkedCatalogue } from './personal-fields.ts';
+
 /** One step of a path, where a schema library wraps it. */
 export interface PathStep {
   /** Property name or index. */
@@ -57,6 +59,11 @@ export interface EventDefinition {
   readonly target?: string;
   /** Schema of the event's own data. Its output must fit the canonical profile. */
   readonly data?: DataSchema;
+  /**
+   * Parts that are personal: `reason`, `note`, `data.<member>`, `changes.<field>`. They enter the chain as commitments
+   * only and can be erased. Such events are prepared with `@ringfence/audit/personal`.
+   */
+  readonly personal?: readonly string[];
 }
 
 /** Event definitions by name: `noun.verb` in lower case. */
@@ -65,8 +72,21 @@ export type EventCatalogue = Readonly<Record<string, EventDefinition>>;
 /** How the action ended: it happened, it was refused, or it broke. */
 export type Outcome = 'success' | 'denied' | 'failure';
 
-/** Names of the events of a catalogue. */
-export type EventName<E extends EventCatalogue> = keyof E & string;
+/** Names of the events of a catalogue that have personal parts. */
+export type PersonalEventName<E extends EventCatalogue> = keyof E &
+  string &
+  { [N in keyof E]: E[N] extends WithPersonal ? N : never }[keyof E];
+
+/** Names of the events of a catalogue that have no personal parts. */
+export type EventName<E extends EventCatalogue> = keyof E &
+  string &
+  { [N in keyof E]: E[N] extends WithPersonal ? never : N }[keyof E];
+
+/** A definition that marks parts as personal. */
+export interface WithPersonal {
+  /** The marks. */
+  readonly personal: readonly string[];
+}
 
 /** What every event can say. Organisation, actor, request id and time come from the database, never from here. */
 export interface EventFields {
@@ -122,7 +142,8 @@ const TARGET_TYPE = /^[a-z][a-z0-9_]*$/;
 /**
  * Declares the catalogue and keeps its types.
  *
- * @throws TypeError when a name is not `noun.verb` in lower case, or longer than 100 characters.
+ * @throws TypeError when a name is not `noun.verb` in lower case, or longer than 100 characters, or a mark of `personal`
+ * names no part of its event.
  * @example
  * ```ts
  * const events = defineEvents({
@@ -131,7 +152,16 @@ const TARGET_TYPE = /^[a-z][a-z0-9_]*$/;
  * });
  * ```
  */
-export function defineEvents<const E extends EventCatalogue>(events: E): E {
+export function defineEvents<const E extends EventCatalogue>(events: E & MarkedCatalogue<E>): E {
+  return checkCatalogue(events);
+}
+
+/**
+ * Checks a catalogue whose types are known already.
+ *
+ * @throws TypeError as `defineEvents`.
+ */
+export function checkCatalogue<E extends EventCatalogue>(events: E): E {
   for (const [name, definition] of Object.entries(events)) {
     if (!EVENT_NAME.test(name) || name.length > 100) {
       throw new TypeError(
@@ -142,6 +172,7 @@ export function defineEvents<const E extends EventCatalogue>(events: E): E {
     if (target !== undefined && (!TARGET_TYPE.test(target) || target.length > 63)) {
       throw new TypeError(`target of event ${name}: expected a lower-case word of at most 63 characters`);
     }
+    checkPersonalMarks(name, definition);
   }
   return Object.freeze(events);
 }

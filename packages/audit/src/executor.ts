@@ -1,4 +1,4 @@
-/** The one thing this package needs of a Kysely, so that every Kysely, transaction and organisation handle fits. */
+/** What this package needs of a Kysely, so that every Kysely, transaction and organisation handle fits. */
 import type { CompiledQuery, QueryResult } from 'kysely';
 
 /** Runs compiled queries: a `Kysely<…>` of any schema, or what extends one. */
@@ -7,4 +7,10 @@ export interface QueryExecutor {
   readonly isTransaction: boolean;
   /** Runs one statement. */
   executeQuery<R>(query: CompiledQuery<R>): Promise<QueryResult<R>>;
+}
+
+/** An executor that carries one organisation, actor and request, and may say by which settings, as a tenancy handle does. */
+export interface ContextExecutor extends QueryExecutor {
+  /** The settings, by name, as they are valid now; every name begins with `ringfence.`. */
+  contextSettings?(): Readonly<Record<string, string>>;
 }

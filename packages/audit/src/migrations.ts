@@ -1,14 +1,24 @@
 /**
- * The DDL of schema `audit`: plain SQL that a reviewer reads before the owner role runs it. Nothing here runs by itself.
- * Needs PostgreSQL 16 or later (IS JSON … WITH UNIQUE KEYS).
+ * `@ringfence/audit/migrations`: the DDL of schema `audit`, plain SQL that a reviewer reads before the owner role runs it.
+ * Nothing here runs by itself, and a process that only records does not load it. Needs PostgreSQL 15 or later.
+ *
+ * @packageDocumentation
  */
 import { type Kysely, sql } from 'kysely';
 import type { Migration } from 'kysely/migration';
 import { functionCall, identifier } from './identifier.ts';
-import { appendFunction } from './schema/append.ts';
+import { appendFunctions } from './schema/append.ts';
+import { appendBatchFunction } from './schema/append-batch.ts';
+import { EVENT_BODY } from './schema/body.ts';
+import { CANONICAL_JSON } from './schema/canonical-json.ts';
+import { captureFunctions } from './schema/capture.ts';
+import { CHECKPOINTS, checkpointAccess } from './schema/checkpoints.ts';
 import { DEFAULT_CONTEXT } from './schema/context.ts';
+import { COPIES, copyAccess } from './schema/copy.ts';
 import { GUARDS } from './schema/guards.ts';
 import type { SchemaNames } from './schema/names.ts';
+import { PERSONAL_CALLABLE, personalValues } from './schema/personal.ts';
+import { QUERY_INDEXES } from './schema/query-indexes.ts';
 import { readerCheck } from './schema/reading.ts';
 import { SEALING } from './schema/seal.ts';
 import { TABLES, tableAccess } from './schema/tables.ts';
@@ -21,6 +31,10 @@ export interface AuditMigrationOptions {
   readonly ownerRole?: string;
   /** A role that reads every organisation's log, to verify it. Default: none. */
   readonly auditorRole?: string;
+  /** The login role of the process that signs checkpoints: reads places and hashes of every organisation, adds checkpoints. Default: none. */
+  readonly checkpointerRole?: string;
+  /** The login role of the process that copies to a write-once store: reads every organisation's log, adds what it copied. Default: none. */
+  readonly copierRole?: string;
   /**
    * Who acts: a call without arguments, `schema.function()`, that returns `org_id uuid`, `actor text` and `request_id text`
    * and raises when there is no organisation or no actor. One call, so that a signed context is verified once an event.
@@ -56,14 +70,18 @@ export function auditMigrations(options: AuditMigrationOptions): readonly SqlMig
   const names: SchemaNames = {
     app: identifier(options.appRole),
     auditor: options.auditorRole === undefined ? undefined : identifier(options.auditorRole),
+    checkpointer: options.checkpointerRole === undefined ? undefined : identifier(options.checkpointerRole),
+    copier: options.copierRole === undefined ? undefined : identifier(options.copierRole),
     context,
     org: `(${context}).org_id`,
   };
   const callable = [
     'append(uuid, text, boolean)',
+    'append_batch(uuid[], text[], integer[], text[], text[], boolean)',
     'seal_pending(uuid[], uuid[])',
     'pending()',
     'assert_reads(uuid)',
+    ...PERSONAL_CALLABLE,
   ];
   if (options.context === undefined) callable.push('context()');
   return [
@@ -78,12 +96,23 @@ ${options.context === undefined ? DEFAULT_CONTEXT : ''}
 ${TABLES}
 ${tableAccess(names)}
 ${GUARDS}
-${appendFunction(names)}
+${EVENT_BODY}
+${appendFunctions(names)}
+${appendBatchFunction(names)}
 ${SEALING}
 ${readerCheck(names)}
+${personalValues(names)}
+${QUERY_INDEXES}
+${CANONICAL_JSON}
+${captureFunctions(names)}
+${CHECKPOINTS}
+${checkpointAccess(names)}
+${COPIES}
+${copyAccess(names)}
 revoke all on all functions in schema audit from public, ${names.app};
 ${callable.map((signature) => `grant execute on function audit.${signature} to ${names.app};`).join('\n')}
 ${names.auditor === undefined ? '' : `grant execute on function audit.assert_reads(uuid) to ${names.auditor};`}
+${names.copier === undefined ? '' : `grant execute on function audit.assert_reads(uuid) to ${names.copier};`}
 ${owner === undefined ? '' : 'set local role none;'}
 `,
     },

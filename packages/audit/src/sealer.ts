@@ -58,6 +58,7 @@ export class Sealer {
 
   async #run(): Promise<void> {
     this.#running = true;
+    await Promise.resolve(); // events of one batch come one after the other in the same turn
     let held: Waiter[] = [];
     let pauseMs = 1;
     while (this.#waiting.length > 0 || held.length > 0) {

@@ -164,3 +164,27 @@ test('finds the place of a sealed event without the result of its statement', as
   expect(rows).toHaveLength(1);
   expect((await f.audit.sealed(receipt)).orgSeq).toBe(2);
 });
+
+test.each([
+  ['an erasure', '{"data":{},"outcome":"success","type":"subject.erased"}'],
+  ['a row change', '{"data":{"session_user":"postgres"},"outcome":"success","type":"row.updated"}'],
+  ['personal values', '{"outcome":"success","personal":{"fields":{},"subject":"p1"},"type":"entry.posted"}'],
+  ['a target without id', '{"outcome":"success","target":{"type":"x"},"type":"entry.posted"}'],
+])('the app cannot record %s that its own function did not make', async (_, body) => {
+  const one = sql`select audit.append(gen_random_uuid(), ${body}, true)`;
+  expect(await errorOf(f.inOrg(ORG_B, (trx) => one.execute(trx)))).toMatchObject({
+    constraint: 'audit.not_canonical',
+  });
+  const batch = sql`select refused from audit.append_batch(array[gen_random_uuid()], array[${body}], '{1}',
+    '{ringfence.org_id,ringfence.actor}', array[${ORG_B}, 'user:eve'], true)`;
+  expect((await batch.execute(f.app)).rows).toEqual([{ refused: 'audit.not_canonical' }]);
+  const inner = sql`select audit.append_unchecked(gen_random_uuid(), ${body}, true)`;
+  expect(await errorOf(f.inOrg(ORG_B, (trx) => inner.execute(trx)))).toMatchObject({ code: '42501' });
+});
+
+test('refuses an actor or a request too long for a line of an export', async () => {
+  for (const options of [{ actor: 'x'.repeat(1_001) }, { request: 'x'.repeat(1_001) }]) {
+    const error = await errorOf(f.append(ORG_B, posted('e1'), options));
+    expect(error).toMatchObject({ constraint: 'audit.event_too_large' });
+  }
+});

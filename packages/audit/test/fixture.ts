@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { createTestDatabase, type TestDatabase } from '../../../tools/test-database.ts';
 import {
   type Audit,
-  auditMigrations,
+  type ContextExecutor,
   createAudit,
   type DataSchema,
   defineEvents,
@@ -14,6 +14,7 @@ import {
   type Receipt,
   type SealedEvent,
 } from '../src/index.ts';
+import { auditMigrations } from '../src/migrations.ts';
 
 export const ORG_A: OrgId = parseOrgId('0190f5d2-7b1c-7d34-9a51-3f2e8c1b7a60');
 export const ORG_B: OrgId = parseOrgId('0190f5d2-7b1c-7d34-9a51-3f2e8c1b7a61');
@@ -54,6 +55,8 @@ export interface Fixture {
   readonly audit: Audit<typeof events>;
   /** Runs a transaction of the app role in the context of an organisation. */
   inOrg<T>(org: OrgId, run: (trx: Transaction<Tables>) => Promise<T>, options?: ContextOptions): Promise<T>;
+  /** A handle of an organisation, as a tenancy package makes them: it carries a context and gives its settings. */
+  handle(org: OrgId, options?: ContextOptions): ContextExecutor;
   /** Appends one event in a transaction and waits until it is sealed. */
   append(org: OrgId, receipt: Receipt, options?: ContextOptions): Promise<SealedEvent>;
   close(): Promise<void>;
@@ -65,7 +68,12 @@ export async function fixture(serverUrl: string, poolSize = 20): Promise<Fixture
   const superuser = kyselyOf<Tables>(database.superuserUrl, 1);
   const app = kyselyOf<Tables>(database.appUrl, poolSize);
   const sealing = kyselyOf<Tables>(database.appUrl, 2);
-  for (const { up } of auditMigrations({ appRole: database.app })) await sql.raw(up).execute(owner);
+  for (const { up } of auditMigrations({
+    appRole: database.app,
+    checkpointerRole: database.keys,
+    copierRole: database.queue,
+  }))
+    await sql.raw(up).execute(owner);
   await sql
     .raw(`create schema app;
       grant usage on schema app to ${database.app};
@@ -90,6 +98,15 @@ export async function fixture(serverUrl: string, poolSize = 20): Promise<Fixture
     superuser,
     audit,
     inOrg,
+    handle: (org, options = {}) => ({
+      isTransaction: false,
+      executeQuery: (query) => inOrg(org, (trx) => trx.executeQuery(query), options),
+      contextSettings: () => ({
+        'ringfence.org_id': org,
+        'ringfence.actor': options.actor ?? 'user:alice',
+        'ringfence.request_id': options.request ?? 'req-1',
+      }),
+    }),
     append: async (org, receipt, options) => {
       const result = await inOrg(org, (trx) => trx.executeQuery(receipt.query), options);
       return await audit.sealed(receipt, result);
@@ -104,6 +121,7 @@ export async function fixture(serverUrl: string, poolSize = 20): Promise<Fixture
 export function kyselyOf<DB>(connectionString: string, max: number): Kysely<DB> {
   const pool = new pg.Pool({ connectionString, max });
   pool.on('error', () => {});
+  pool.on('connect', (client) => client.on('error', () => {})); // the statement under way tells of it
   return new Kysely<DB>({ dialect: new PostgresDialect({ pool }) });
 }
 

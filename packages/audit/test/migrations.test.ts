@@ -4,7 +4,8 @@ import { sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../tools/test-database.ts';
-import { auditMigrations, createAudit, RingfenceAuditError } from '../src/index.ts';
+import { createAudit, RingfenceAuditError } from '../src/index.ts';
+import { auditMigrations } from '../src/migrations.ts';
 import { errorOf, events, kyselyOf, ORG_A, ORG_B, type Tables } from './fixture.ts';
 
 let database: TestDatabase;
@@ -109,4 +110,9 @@ test.each([
   ].map((context) => ({ appRole: 'app', context })),
 ])('makes no DDL from %j', (options) => {
   expect(() => auditMigrations(options)).toThrow(RingfenceAuditError);
+});
+
+test('a process that records loads no migrations', async () => {
+  const main: Record<string, unknown> = await import('../src/index.ts');
+  expect(Object.keys(main).filter((name) => /migration/i.test(name))).toEqual([]);
 });

@@ -1,6 +1,9 @@
 /**
  * Triggers that refuse change. ENABLE ALWAYS: they fire under session_replication_role = replica too. The row triggers
  * bind logical replication, the statement triggers bind TRUNCATE and statements that row-level security leaves no row.
+ *
+ * They bind the app role and honest mistakes. The owner and a superuser can take them away: what that leads to, and what
+ * finds it, is docs/audit-guards.md.
  */
 
 /** DDL of the refusal triggers. */
@@ -30,4 +33,9 @@ create trigger refuse_removal before delete or truncate on audit.head
   for each statement execute function audit.refuse_change();
 alter table audit.head enable always trigger refuse_backward;
 alter table audit.head enable always trigger refuse_removal;
+
+-- What waits is taken by sealing, never changed; TRUNCATE would drop it from every chain at once.
+create trigger refuse_change before update or truncate on audit.queue
+  for each statement execute function audit.refuse_change();
+alter table audit.queue enable always trigger refuse_change;
 `;

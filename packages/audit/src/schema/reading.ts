@@ -4,9 +4,11 @@
 import type { SchemaNames } from './names.ts';
 
 /** DDL of the check; it runs as its caller. */
-export function readerCheck({ org, auditor }: SchemaNames): string {
-  const readsAll =
-    auditor === undefined ? '' : ` or pg_has_role(current_user, '${auditor.replaceAll('"', '')}', 'USAGE')`;
+export function readerCheck({ org, auditor, copier }: SchemaNames): string {
+  const readsAll = [auditor, copier]
+    .filter((role) => role !== undefined)
+    .map((role) => ` or pg_has_role(current_user, '${role.replaceAll('"', '')}', 'USAGE')`)
+    .join('');
   return `
 create function audit.assert_reads(log uuid) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$

@@ -6,7 +6,7 @@
  * therefore tells nothing but the fate of event ids that the caller already has.
  */
 
-import { FUNCTION_SETTINGS } from './names.ts';
+import { FUNCTION_SETTINGS, linkExpression } from './names.ts';
 
 /** DDL of the sealing functions. */
 export const SEALING: string = `
@@ -54,7 +54,7 @@ begin
       chain_hash := item.hash;
     end if;
     chain_seq := chain_seq + 1;
-    chain_hash := sha256(decode('02', 'hex') || uuid_send(chain_org) || int8send(chain_seq) || chain_hash || item.leaf);
+    chain_hash := ${linkExpression('chain_org', 'chain_seq', 'chain_hash', 'item.leaf')};
     orgs := orgs || chain_org;
     seqs := seqs || chain_seq;
     ids := ids || item.event_id;

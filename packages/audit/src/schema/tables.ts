@@ -10,7 +10,7 @@ import type { SchemaNames } from './names.ts';
 /** DDL of the tables. */
 export const TABLES = `
 -- What happened, once and for ever: the canonical bytes as they were hashed. The columns after leaf repeat what is in
--- canon for the index; the verifier compares them.
+-- canon for the index; the verifier compares them. The hashes of actor and target are PostgreSQL's, for the index too.
 create table audit.event (
   org_id uuid not null,
   id uuid not null,
@@ -20,6 +20,8 @@ create table audit.event (
   actor text not null,
   action text not null,
   target text,
+  actor_hash bigint generated always as (hashtextextended(actor, '0'::bigint)) stored,
+  target_hash bigint generated always as (hashtextextended(target, '0'::bigint)) stored,
   constraint event_pkey primary key (org_id, id),
   constraint event_leaf check (leaf = sha256(decode('00', 'hex') || convert_to(canon, 'UTF8')))
 );

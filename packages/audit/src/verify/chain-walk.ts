@@ -10,9 +10,11 @@ import {
   GENESIS,
   type Sha256,
   sameBytes,
+  toHex,
   uuidBytes,
 } from './link.ts';
-import type { ChainHead, ChainReport, ChainRow, Finding, FindingClass } from './report.ts';
+import { RecordBytes } from './record-bytes.ts';
+import type { ChainHead, ChainReport, Finding, FindingClass, RecordColumns } from './report.ts';
 import { isUuid, readRow, recordProblem } from './row.ts';
 
 /** What a walk starts from. */
@@ -23,8 +25,28 @@ export interface WalkOptions {
   readonly org?: string | undefined;
   /** Head behind which the rows begin. */
   readonly from?: ChainHead | undefined;
-  /** Head that somebody kept. */
-  readonly expectedHead?: ChainHead | undefined;
+  /** Heads that somebody kept. */
+  readonly expectedHead?: ChainHead | readonly ChainHead[] | undefined;
+  /** Told the leaf of each record that is read. */
+  readonly seen?: ((seq: number, leaf: Readonly<Uint8Array>) => void) | undefined;
+}
+
+/** One link whose shape is right. Its record, when it has one, is in the walk's `record`. */
+export interface Link {
+  /** Number in the chain, from 1. */
+  readonly seq: number;
+  /** Id of the event, lower-case UUID. */
+  readonly eventId: string;
+  /** Its 36 characters. */
+  readonly id: Uint8Array;
+  /** Stored link, 32 bytes; not changed afterwards. */
+  readonly hash: Uint8Array;
+  /** False when the link has no record any more. */
+  readonly hasRecord: boolean;
+  /** Stored leaf, where the source keeps one. */
+  readonly leaf?: Uint8Array | null;
+  /** Columns that repeat the record. */
+  readonly columns?: RecordColumns | undefined;
 }
 
 const MOST_FINDINGS = 1_000;
@@ -34,11 +56,17 @@ const MOST_SHIFT = 8;
 
 /** One pass over a chain. */
 export class ChainWalk {
+  /** Bytes of the record that the next step is about. */
+  readonly record: RecordBytes = new RecordBytes();
   readonly #sha256: Sha256;
-  readonly #expected: ChainHead | undefined;
+  readonly #seen: WalkOptions['seen'];
+  /** Kept heads that are still to come, the next one last. */
+  readonly #expected: ChainHead[] = [];
   readonly #findings: Finding[] = [];
   readonly #broken: BrokenLink[] = [];
+  readonly #id = new Uint8Array(36);
   #org: string | undefined;
+  #orgText: Uint8Array = new Uint8Array();
   #hasher: ChainHasher | undefined;
   #seq = 0;
   /** Stored link of the last row; undefined when a row before is missing. */
@@ -52,18 +80,16 @@ export class ChainWalk {
   #checked = 0;
   #count = 0;
 
-  constructor({ sha256, org, from, expectedHead }: WalkOptions) {
+  constructor({ sha256, org, from, expectedHead, seen }: WalkOptions) {
     this.#sha256 = sha256;
+    this.#seen = seen;
     if (org !== undefined) this.#begin(org);
     if (from !== undefined && this.#isHead(from, 'start')) {
       this.#seq = from.seq;
       this.#last = fromHex(from.hash);
       this.#previous = this.#last;
     }
-    if (expectedHead !== undefined && this.#isHead(expectedHead, 'kept head')) {
-      this.#expected = expectedHead;
-      this.#compareHead();
-    }
+    this.#keep(expectedHead === undefined ? [] : [expectedHead].flat());
   }
 
   /** Place of the last row. */
@@ -71,23 +97,72 @@ export class ChainWalk {
     return this.#seq;
   }
 
+  /** The last link, 64 hex digits. */
+  get lastHash(): string {
+    return toHex(this.#last);
+  }
+
+  /** Whether nothing was found so far: what comes next depends on the last link alone. */
+  get isSound(): boolean {
+    return this.#count === 0 && this.#broken.length === 0;
+  }
+
+  /** Kept heads behind one place, up to another. */
+  keptBetween(from: number, to: number): readonly ChainHead[] {
+    return this.#expected.filter(({ seq }) => seq > from && seq <= to);
+  }
+
+  /** Goes behind links that were verified apart from the last one on, with the kept heads among them. */
+  accept({ head, links }: { readonly head: ChainHead; readonly links: number }): void {
+    this.#checked += links;
+    this.#seq = head.seq;
+    this.#last = fromHex(head.hash);
+    this.#previous = this.#last;
+    this.#compareHead();
+  }
+
   /** Takes the next row, of any shape. */
   step(value: unknown): void {
     this.#checked++;
     const row = readRow(value);
     if (row === undefined) {
-      // It stands where the next link would: the link behind it cannot be checked.
-      this.#seq++;
-      this.#previous = undefined;
-      this.#lastBroken = undefined;
-      this.find('malformed', this.#seq, null, 'not a row of a chain');
+      this.#malformed('not a row of a chain');
       return;
     }
-    if (this.#org === undefined) this.#begin(row.org);
-    if (row.org !== this.#org) {
-      this.find('inserted', row.seq, row.eventId, 'the row belongs to another organisation');
+    const { org, seq, eventId, hash, canon, leaf, columns } = row;
+    if (this.#org === undefined) this.#begin(org);
+    if (org !== this.#org) {
+      this.find('inserted', seq, eventId, 'the row belongs to another organisation');
       return;
     }
+    const hasRecord = canon !== null;
+    if (hasRecord) this.record.setText(canon);
+    const id = this.#id;
+    for (let index = 0; index < id.length; index++) id[index] = eventId.charCodeAt(index);
+    this.#take({ seq, eventId, id, hash, hasRecord, leaf, columns });
+  }
+
+  /** Takes the next link of the walk's organisation; its record is in `record`. */
+  stepLink(link: Link): void {
+    this.#checked++;
+    this.#take(link);
+  }
+
+  /** Takes something in the place of a link that is none. */
+  stepMalformed(detail: string): void {
+    this.#checked++;
+    this.#malformed(detail);
+  }
+
+  #malformed(detail: string): void {
+    // It stands where the next link would: the link behind it cannot be checked.
+    this.#seq++;
+    this.#previous = undefined;
+    this.#lastBroken = undefined;
+    this.find('malformed', this.#seq, null, detail);
+  }
+
+  #take(row: Link): void {
     if (row.seq <= this.#seq) {
       const forked = row.seq === this.#seq;
       this.find(
@@ -120,15 +195,16 @@ export class ChainWalk {
         this.find(found.class, found.seq, found.eventId, found.detail);
       }
     }
-    if (this.#expected !== undefined && this.#seq < this.#expected.seq) {
-      const missing = this.#expected.seq - this.#seq;
+    const [farthest] = this.#expected;
+    if (farthest !== undefined && farthest.seq > this.#seq) {
+      const missing = farthest.seq - this.#seq;
       this.find('cut', this.#seq + 1, null, `the last ${missing} links up to the kept head are gone`);
     }
     const findings = this.#findings.toSorted((a, b) => (a.seq ?? Infinity) - (b.seq ?? Infinity));
     return {
       ok: this.#count === 0,
       checked: this.#checked,
-      head: { seq: this.#seq, hash: hex(this.#last) },
+      head: { seq: this.#seq, hash: toHex(this.#last) },
       findings,
       findingCount: this.#count,
     };
@@ -136,6 +212,7 @@ export class ChainWalk {
 
   #begin(org: string): void {
     this.#org = org;
+    this.#orgText = new TextEncoder().encode(org);
     if (isUuid(org)) this.#hasher = chainHasher(uuidBytes(org), this.#sha256);
     else this.find('malformed', null, null, 'the organisation is not a lower-case UUID');
   }
@@ -152,7 +229,7 @@ export class ChainWalk {
     return valid;
   }
 
-  #gap(row: ChainRow): void {
+  #gap(row: Link): void {
     const first = this.#seq + 1;
     if (row.seq === first) return;
     const last = row.seq - 1;
@@ -166,38 +243,39 @@ export class ChainWalk {
     this.#lastBroken = undefined;
   }
 
-  #check(row: ChainRow): void {
+  #check(row: Link): void {
     const hasher = this.#hasher;
     if (hasher === undefined) return;
-    const { canon, seq, eventId } = row;
-    if (canon === null) {
-      this.find('deleted', seq, eventId, 'the record of this link is gone');
+    const { seq } = row;
+    if (!row.hasRecord) {
+      this.find('deleted', seq, row.eventId, 'the record of this link is gone');
       this.#lastBroken = undefined;
       return;
     }
-    const leaf = hasher.leaf(canon);
-    const storedLeafHolds = row.leaf !== null && sameBytes(leaf, row.leaf);
+    const leaf = this.#sha256(this.record.leafInput);
+    this.#seen?.(seq, leaf);
     const previous = this.#previous;
     const holds = previous === undefined || this.#linkHolds(hasher, previous, leaf, row);
     if (!holds && previous !== undefined) {
-      this.#lastBroken = { seq, eventId, previous, leaf, hash: row.hash };
+      this.#lastBroken = { seq, eventId: row.eventId, previous, leaf, hash: row.hash };
       if (this.#broken.length < MOST_FINDINGS) this.#broken.push(this.#lastBroken);
       return;
     }
     this.#lastBroken = undefined;
-    const problem = recordProblem(row, canon);
-    if (problem !== undefined) this.find(problem.class, seq, eventId, problem.detail);
-    else if (!storedLeafHolds) this.find('edited', seq, eventId, 'the stored leaf is not that of the record');
+    const problem = recordProblem(this.#orgText, row, this.record);
+    if (problem !== undefined) this.find(problem.class, seq, row.eventId, problem.detail);
+    else if (row.leaf != null && !sameBytes(leaf, row.leaf))
+      this.find('edited', seq, row.eventId, 'the stored leaf is not that of the record');
   }
 
-  #linkHolds(hasher: ChainHasher, previous: Readonly<Uint8Array>, leaf: Uint8Array, row: ChainRow): boolean {
+  #linkHolds(hasher: ChainHasher, previous: Readonly<Uint8Array>, leaf: Uint8Array, row: Link): boolean {
     const place = row.seq + this.#shift;
-    const at = (seq: number, before: Readonly<Uint8Array>) =>
-      seq > 0 && sameBytes(hasher.link(seq, before, leaf), row.hash);
-    if (at(place, previous)) {
+    if (place > 0 && sameBytes(hasher.link(place, previous, leaf), row.hash)) {
       this.#inserted = undefined;
       return true;
     }
+    const at = (seq: number, before: Readonly<Uint8Array>) =>
+      seq > 0 && sameBytes(hasher.link(seq, before, leaf), row.hash);
     const inserted = this.#inserted;
     this.#inserted = undefined;
     if (inserted !== undefined && at(place + 1, inserted.link.hash)) {
@@ -216,6 +294,12 @@ export class ChainWalk {
       this.#shift--;
       return true;
     }
+    if (at(place - 1, previous)) {
+      // The link before the broken one continues its predecessor, but is not of this chain.
+      broken.verdict = 'inserted';
+      this.#shift--;
+      return true;
+    }
     for (let shift = 1; shift <= MOST_SHIFT; shift++) {
       if (!at(place + shift, previous)) continue;
       broken.verdict = 'deleted';
@@ -225,12 +309,25 @@ export class ChainWalk {
     return false;
   }
 
-  #compareHead(): void {
-    if (this.#expected?.seq !== this.#seq || this.#expected.hash === hex(this.#last)) return;
-    this.find('rewritten', this.#seq, null, 'the chain here is not the one whose head was kept');
+  /** Takes over the kept heads: farthest first, so that the next one is the last. */
+  #keep(heads: readonly ChainHead[]): void {
+    const valid = heads.filter((head) => this.#isHead(head, 'kept head'));
+    this.#expected.push(...valid.toSorted((a, b) => b.seq - a.seq));
+    this.#expected.forEach(({ seq, hash }, index) => {
+      const before = this.#expected[index - 1];
+      if (before?.seq !== seq || before.hash === hash) return;
+      this.find('forked', seq, null, 'two kept heads are of two different chains');
+    });
+    this.#compareHead();
   }
-}
 
-function hex(bytes: Readonly<Uint8Array>): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  #compareHead(): void {
+    for (;;) {
+      const next = this.#expected.at(-1);
+      if (next === undefined || next.seq > this.#seq) return;
+      this.#expected.pop();
+      if (next.seq < this.#seq || next.hash === toHex(this.#last)) continue;
+      this.find('rewritten', this.#seq, null, 'the chain here is not the one whose head was kept');
+    }
+  }
 }

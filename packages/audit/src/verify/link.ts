@@ -16,30 +16,23 @@ const LINK_LENGTH = 1 + 16 + 8 + 32 + 32;
 /** The link before the first: 32 zero bytes. The first link still differs by organisation. */
 export const GENESIS: Readonly<Uint8Array> = new Uint8Array(32);
 
-/** Computes leaves and links. */
+/** Computes links. */
 export interface ChainHasher {
-  /** Leaf of a record's bytes. */
-  leaf(record: string): Uint8Array;
   /** Link of `leaf` at `seq` behind `previous`. */
   link(seq: number, previous: Readonly<Uint8Array>, leaf: Readonly<Uint8Array>): Uint8Array;
 }
 
 /** A hasher for the chain of one organisation, whose id is 16 bytes. */
 export function chainHasher(org: Uint8Array, sha256: Sha256): ChainHasher {
-  const utf8 = new TextEncoder();
   const block = new Uint8Array(LINK_LENGTH);
   const view = new DataView(block.buffer);
   block[0] = 0x02;
   block.set(org, 1);
   return {
-    leaf: (record) => {
-      const bytes = utf8.encode(record);
-      const input = new Uint8Array(bytes.length + 1);
-      input.set(bytes, 1);
-      return sha256(input);
-    },
     link: (seq, previous, leaf) => {
-      view.setBigUint64(17, BigInt(seq));
+      // A sequence number is a safe integer: 21 bits and 32.
+      view.setUint32(17, Math.floor(seq / 0x1_0000_0000));
+      view.setUint32(21, seq >>> 0);
       block.set(previous, 25);
       block.set(leaf, 57);
       return sha256(block);
@@ -63,5 +56,12 @@ export function fromHex(hex: string): Uint8Array {
 
 /** Whether two byte strings are equal. Not constant-time: nothing here is secret. */
 export function sameBytes(a: Readonly<Uint8Array>, b: Readonly<Uint8Array>): boolean {
-  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+  if (a.length !== b.length) return false;
+  for (let index = 0; index < a.length; index++) if (a[index] !== b[index]) return false;
+  return true;
+}
+
+/** Lower-case hex digits of some bytes. */
+export function toHex(bytes: Readonly<Uint8Array>): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -42,13 +42,14 @@ export interface ChainRow {
  * What was done to a log.
  *
  * - `edited`: a record is not the one that was sealed;
- * - `deleted`: a link or a record inside the chain is gone;
- * - `inserted`: a record was put in past `audit.append`;
+ * - `deleted`: a link or a record inside the chain is gone, or a personal value without an erasure;
+ * - `inserted`: a record or personal value was put in past `audit.append`;
  * - `reordered`: sealed records changed places;
  * - `cut`: the end of the chain is gone;
  * - `rewritten`: the chain is consistent but not the one whose head was kept;
  * - `forked`: two links at one place;
  * - `unsealed`: committed for too long without a link;
+ * - `unsigned`: a note is not a checkpoint of this log by a known key;
  * - `malformed`: not what the format allows.
  */
 export type FindingClass =
@@ -60,6 +61,7 @@ export type FindingClass =
   | 'rewritten'
   | 'forked'
   | 'unsealed'
+  | 'unsigned'
   | 'malformed';
 
 /** One finding. */
@@ -86,4 +88,12 @@ export interface ChainReport {
   readonly findings: readonly Finding[];
   /** Number of findings, also those beyond the list. */
   readonly findingCount: number;
+}
+
+/** The verdict on an export. */
+export interface ExportReport extends ChainReport {
+  /** Head behind which the export begins; nothing before it was checked. */
+  readonly from: ChainHead;
+  /** Texts of the notes in the export. They were verified only when it was said whom to trust. */
+  readonly notes: readonly string[];
 }

@@ -1,12 +1,13 @@
 /**
  * Reads one row of unknown origin. Invariant: never throws; what is not a row of the format is `undefined`.
  */
-import { canonicalizeRecord } from '../canonical-json.ts';
-import type { ChainRow } from './report.ts';
+import { standsAt, valueAt } from './canonical-bytes.ts';
+import type { RecordBytes } from './record-bytes.ts';
+import type { ChainRow, RecordColumns } from './report.ts';
 
+/** What stands between actor and time. */
+const AT_LENGTH = ',"at":"'.length;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/;
-const MEMBERS = 'actor,at,event,id,org,request,v';
 
 /** Whether a value is a lower-case UUID. */
 export function isUuid(value: unknown): value is string {
@@ -41,59 +42,47 @@ export interface RecordProblem {
   readonly detail: string;
 }
 
-/** What is wrong with a record as the record of this row, or undefined. */
-export function recordProblem(row: ChainRow, canon: string): RecordProblem | undefined {
-  let record: unknown;
-  try {
-    record = JSON.parse(canon);
-    if (canonicalizeRecord(record) !== canon) return malformed('the record is not in canonical form');
-  } catch {
-    return malformed('the record is not canonical JSON');
-  }
-  const shape = shapeProblem(record);
-  if (shape !== undefined) return malformed(shape);
-  const members = record as Readonly<Record<string, unknown>>;
-  if (members['org'] !== row.org) return edited('the record names another organisation');
-  if (members['id'] !== row.eventId) return edited('the record names another event');
-  return columnProblem(row, members);
+/** What a record must agree with. */
+export interface RecordPlace {
+  /** Id of the event, 36 characters. */
+  readonly id: Uint8Array;
+  /** Columns that repeat the record. */
+  readonly columns?: RecordColumns | undefined;
 }
 
-function malformed(detail: string): RecordProblem {
-  return { class: 'malformed', detail };
+/** What is wrong with a record as the record of this place of an organisation (36 characters), or undefined. */
+export function recordProblem(
+  org: Uint8Array,
+  place: RecordPlace,
+  record: RecordBytes,
+): RecordProblem | undefined {
+  const offset = record.problemAt();
+  if (offset !== undefined) {
+    return { class: 'malformed', detail: `the record is not what the format allows, from byte ${offset}` };
+  }
+  const { bytes, scan } = record;
+  if (!standsAt(bytes, scan.orgAt, org)) return edited('the record names another organisation');
+  if (!standsAt(bytes, scan.idAt, place.id)) return edited('the record names another event');
+  return place.columns === undefined ? undefined : columnProblem(place.columns, record);
 }
 
 function edited(detail: string): RecordProblem {
   return { class: 'edited', detail };
 }
 
-function shapeProblem(record: unknown): string | undefined {
-  if (typeof record !== 'object' || record === null || Array.isArray(record))
-    return 'the record is not an object';
-  const { actor, at, event, request, v } = record as Readonly<Record<string, unknown>>;
-  if (Object.keys(record).join(',') !== MEMBERS) return 'the record has other members than the format';
-  if (v !== 1) return 'the record has another version';
-  if (typeof actor !== 'string' || actor === '') return 'the record has no actor';
-  if (typeof at !== 'string' || !TIME.test(at)) return 'the record has no time';
-  if (request !== null && typeof request !== 'string') return 'the request of the record is not a string';
-  if (typeof event !== 'object' || event === null || Array.isArray(event)) return 'the record has no event';
-  return undefined;
-}
-
-function columnProblem(
-  { columns }: ChainRow,
-  record: Readonly<Record<string, unknown>>,
-): RecordProblem | undefined {
-  if (columns === undefined) return undefined;
-  const event = record['event'] as Readonly<Record<string, unknown>>;
-  const target = event['target'] as { readonly type?: unknown; readonly id?: unknown } | undefined | null;
+function columnProblem(columns: RecordColumns, { bytes, scan }: RecordBytes): RecordProblem | undefined {
+  const { actorAt, timeAt, typeAt, typeEnd, targetAt, targetEnd } = scan;
+  const target = targetAt === 0 ? null : (valueAt(bytes, targetAt, targetEnd) as TargetValue);
   const truth: Readonly<Record<string, unknown>> = {
-    at: record['at'],
-    actor: record['actor'],
-    action: event['type'],
-    target: target == null ? null : `${String(target.type)}:${String(target.id)}`,
+    at: String.fromCharCode(...bytes.subarray(timeAt, timeAt + 27)),
+    actor: valueAt(bytes, actorAt, timeAt - AT_LENGTH),
+    action: typeAt === 0 ? undefined : valueAt(bytes, typeAt, typeEnd),
+    target: target === null ? null : `${String(target.type)}:${String(target.id)}`,
   };
   for (const [name, value] of Object.entries(columns)) {
     if (value !== truth[name]) return edited(`column ${name} differs from the record`);
   }
   return undefined;
 }
+
+type TargetValue = { readonly type?: unknown; readonly id?: unknown } | null;

@@ -1,0 +1,62 @@
+/** `doctor`: examines the guards of the log in a database. Reads catalogs only, so any role can run it. */
+import { type AuditDoctorOptions, auditDoctor } from '../doctor/doctor.ts';
+import { formatAuditDoctor } from '../doctor/text-report.ts';
+import { parsed } from './arguments.ts';
+import { CliError, type Command } from './command.ts';
+import { withDatabase } from './database.ts';
+
+const OPTIONS = {
+  database: { type: 'string' },
+  'app-role': { type: 'string' },
+  'owner-role': { type: 'string' },
+  'auditor-role': { type: 'string' },
+  'checkpointer-role': { type: 'string' },
+  'copier-role': { type: 'string' },
+  context: { type: 'string' },
+  strict: { type: 'boolean' },
+  json: { type: 'boolean' },
+} as const;
+
+/** The command. */
+export const doctorCommand: Command = {
+  usage: `  doctor --database <url> --app-role <role>
+                                   examine the guards of the log, with the settings of its migrations
+    --owner-role <role>            owner of schema audit
+    --auditor-role <role>          a role that reads every log
+    --checkpointer-role <role>     the role that adds checkpoints
+    --copier-role <role>           the role that copies to a write-once store
+    --context <call>               the context function, e.g. tenancy.context()
+    --strict                       warnings, too, end with exit code 1
+    --json                         one JSON document on stdout`,
+  run: async (args, { stdout }) => {
+    const { values } = parsed(args, { options: OPTIONS });
+    const { database, json, strict } = values;
+    if (database === undefined) throw new CliError('doctor needs --database');
+    const options = optionsOf(values);
+    const report = await withDatabase(database, (db) => auditDoctor(db, options));
+    stdout.write(
+      json === true ? `${JSON.stringify({ command: 'doctor', ...report })}\n` : formatAuditDoctor(report),
+    );
+    return report.counts.error > 0 || (strict === true && report.counts.warning > 0) ? 1 : 0;
+  },
+};
+
+function optionsOf(
+  values: ReturnType<typeof parsed<{ options: typeof OPTIONS }>>['values'],
+): AuditDoctorOptions {
+  const { context } = values;
+  const appRole = values['app-role'];
+  const ownerRole = values['owner-role'];
+  const auditorRole = values['auditor-role'];
+  const checkpointerRole = values['checkpointer-role'];
+  const copierRole = values['copier-role'];
+  if (appRole === undefined) throw new CliError('doctor needs --app-role, the login role of the application');
+  return {
+    appRole,
+    ...(ownerRole === undefined ? {} : { ownerRole }),
+    ...(auditorRole === undefined ? {} : { auditorRole }),
+    ...(checkpointerRole === undefined ? {} : { checkpointerRole }),
+    ...(copierRole === undefined ? {} : { copierRole }),
+    ...(context === undefined ? {} : { context }),
+  };
+}

@@ -1,0 +1,118 @@
+/**
+ * Writes an organisation's chain as an export (docs/formats/audit-export-v1.md), page by page in flat memory.
+ *
+ * The server writes the lines, so that no row passes through a driver. The end is fixed before the first page: what is
+ * appended meanwhile is not in the export, and no snapshot is held that would keep the queue from being vacuumed.
+ * Invariant: exports what is stored, also where it is broken; judging it is the verifier's part.
+ */
+import { CompiledQuery } from 'kysely';
+import { assertReads } from './assert-reads.ts';
+import { fromDatabaseError } from './errors.ts';
+import type { QueryExecutor } from './executor.ts';
+import { type OrgId, parseOrgId } from './org-id.ts';
+import type { ChainHead } from './verify/index.ts';
+
+/** Settings of `exportLog`. */
+export interface ExportOptions {
+  /** Head behind which the export begins, for instance the end of an earlier one. Default: the beginning of the chain. */
+  readonly from?: ChainHead;
+  /** Link with which the export ends. Default: the end of the chain. */
+  readonly to?: ChainHead;
+  /** Links per page; about 1 kB of memory each. Default 2 000. */
+  readonly pageSize?: number;
+  /** Texts that are proofs about this chain, for instance checkpoint notes; written before the links. Default: none. */
+  readonly notes?: readonly string[];
+}
+
+/** One statement, one snapshot: the head and the last link agree in it. */
+const ENDS = `
+select (select seq from audit.head where org_id = $1::uuid)::text as seq,
+       encode((select hash from audit.head where org_id = $1::uuid), 'hex') as hash,
+       (select max(seq) from audit.seal where org_id = $1::uuid)::text as last`;
+
+/**
+ * Records are looked up one by one (a lateral with a limit is never flattened): a planner that joins reads every event of the
+ * organisation for each page. A record stands in its line as it is; one that could not, because it was tampered with, as to_json escapes
+ * it (RFC 8785).
+ */
+const PAGE = `
+select max(p.seq)::text as last, string_agg(
+         '{"canon":' || case when e.canon is null then 'null'
+           when left(e.canon, 1) = '{' and strpos(e.canon, E'\\n') = 0 then e.canon else to_json(e.canon)::text end
+         || ',"hash":"' || encode(p.hash, 'hex') || '","id":"' || p.event_id::text || '","seq":' || p.seq::text
+         || E'}\\n', '' order by p.seq) as lines
+  from (select s.seq, s.event_id, s.hash from audit.seal s
+         where s.org_id = $1::uuid and s.seq > $2::bigint and s.seq <= $3::bigint order by s.seq limit $4::int) p
+  left join lateral (
+    select e.canon from audit.event e where e.org_id = $1::uuid and e.id = p.event_id limit 1) e on true`;
+
+const GENESIS: ChainHead = { seq: 0, hash: '0'.repeat(64) };
+
+interface EndsRow {
+  readonly seq: string;
+  readonly hash: string | null;
+  readonly last: string | null;
+}
+
+interface PageRow {
+  readonly last: string | null;
+  readonly lines: string | null;
+}
+
+/**
+ * Streams the export of one organisation's chain. `db` must see the organisation's rows.
+ *
+ * @throws RingfenceAuditError `audit.other_org` or `audit.no_context` when `db` does not see the organisation.
+ * @throws TypeError when `org` is no UUID, or the session's client_encoding is not UTF8.
+ * @example
+ * ```ts
+ * await pipeline(exportLog(db, org), createWriteStream('audit.ndjson'));
+ * ```
+ */
+export async function* exportLog(
+  db: QueryExecutor,
+  org: OrgId,
+  options: ExportOptions = {},
+): AsyncGenerator<Uint8Array, void, void> {
+  const { from = GENESIS, to, pageSize = 2_000, notes = [] } = options;
+  const utf8 = new TextEncoder();
+  const id = parseOrgId(org);
+  await assertReads(db, id).catch((error: unknown) => {
+    throw fromDatabaseError(error);
+  });
+  const ends = await one<EndsRow>(db, ENDS, [id]);
+  yield utf8.encode(
+    `{"format":"ringfence-audit-export","from":${headJson(from)},"org":"${id}","v":1}\n${notes
+      .map((note) => `{"note":${JSON.stringify(note)}}\n`)
+      .join('')}`,
+  );
+  const last = Math.min(Number(ends?.last ?? 0), to?.seq ?? Infinity);
+  const read = (behind: number) => one<PageRow>(db, PAGE, [id, behind, last, pageSize]);
+  let next = last > from.seq ? read(from.seq) : undefined;
+  while (next !== undefined) {
+    const page = await next;
+    const at = Number(page?.last ?? last);
+    // The server writes the next page while the caller works on this one.
+    next = at < last ? read(at) : undefined;
+    next?.catch(() => {}); // met by the next turn; a caller that stops here never asks
+    if (page?.lines != null) yield utf8.encode(page.lines);
+  }
+  const head = to ?? (ends?.hash == null ? GENESIS : { seq: Number(ends.seq), hash: ends.hash });
+  yield utf8.encode(`{"end":${headJson(head)}}\n`);
+}
+
+function headJson({ seq, hash }: ChainHead): string {
+  return `{"hash":"${hash}","seq":${seq}}`;
+}
+
+async function one<R>(
+  db: QueryExecutor,
+  sql: string,
+  parameters: readonly unknown[],
+): Promise<R | undefined> {
+  try {
+    return (await db.executeQuery(CompiledQuery.raw(sql, [...parameters]) as CompiledQuery<R>)).rows[0];
+  } catch (error) {
+    throw fromDatabaseError(error);
+  }
+}

@@ -1,0 +1,210 @@
+/**
+ * Reads the lines of an export byte by byte: there is one spelling of each (docs/formats/audit-export-v1.md §3).
+ * Invariant: never throws; what is not such a line is undefined.
+ */
+import { bytesOf, isDigit, QUOTE, standsAt } from './canonical-bytes.ts';
+import { toHex } from './link.ts';
+import { RecordBytes } from './record-bytes.ts';
+import type { ChainHead } from './report.ts';
+
+const LF = 0x0a;
+const HEADER =
+  /^\{"format":"ringfence-audit-export","from":\{"hash":"([0-9a-f]{64})","seq":(0|[1-9]\d{0,15})\},"org":"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})","v":1\}$/;
+const END = /^\{"end":\{"hash":"([0-9a-f]{64})","seq":(0|[1-9]\d{0,15})\}\}$/;
+/** Longest header or end line, bytes. */
+const SHORT_LINE = 300;
+
+const CANON = bytesOf('{"canon":');
+const NO_CANON = bytesOf('null');
+const NOTE = bytesOf('{"note":"');
+const NOTE_END = bytesOf('"}');
+const HASH = bytesOf(',"hash":"');
+const ID = bytesOf('","id":"');
+const SEQ = bytesOf('","seq":');
+/** From the end of a record to its number. */
+const NUMBER_AT = HASH.length + 64 + ID.length + 36 + SEQ.length;
+const OPEN = 0x7b;
+const CLOSE = 0x7d;
+
+/** First line. */
+export interface ExportHeader {
+  /** Organisation. */
+  readonly org: string;
+  /** Head behind which the links begin. */
+  readonly from: ChainHead;
+}
+
+/** One link line, used again for the next; its record is in the RecordBytes handed in. */
+export class LinkLine {
+  /** Number in the chain. */
+  seq = 0;
+  /** Id of the event, 36 characters; valid until the next line. */
+  readonly id: Uint8Array = new Uint8Array(36);
+  /** Stored link; of this line alone. */
+  hash: Uint8Array = new Uint8Array(32);
+  /** False for a link without a record. */
+  hasRecord = false;
+
+  /** Id of the event. */
+  get eventId(): string {
+    return String.fromCharCode(...this.id);
+  }
+}
+
+/** The header in a line. */
+export function readHeader(line: Uint8Array): ExportHeader | undefined {
+  const [matched, hash = '', seq = '', org = ''] = HEADER.exec(shortText(line)) ?? [];
+  const from = headOf(hash, seq);
+  return matched === undefined || from === undefined ? undefined : { org, from };
+}
+
+/** The head in an end line. */
+export function readEnd(line: Uint8Array): ChainHead | undefined {
+  const [, hash = '', seq = ''] = END.exec(shortText(line)) ?? [];
+  return headOf(hash, seq);
+}
+
+/** The text of a note line. */
+export function readNote(line: Uint8Array): string | undefined {
+  const to = line.length - NOTE_END.length;
+  if (!standsAt(line, 0, NOTE) || to < NOTE.length || !standsAt(line, to, NOTE_END)) return undefined;
+  const text = new RecordBytes();
+  if (text.setEscaped(line, NOTE.length, line.length) !== to) return undefined;
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(
+      text.bytes.subarray(1, text.end),
+    );
+  } catch {
+    return undefined; // not UTF-8
+  }
+}
+
+/**
+ * Reads the link line that begins at `from`. Answers where its LF stands, or -1 when no link line ends before `to`. Some LF must
+ * stand behind `from`: it stops every scan.
+ *
+ * A canonical record shows where it ends. For any other the line is read from behind: hash, id and number have one form, so
+ * the record ends where they begin, whatever is in it.
+ */
+export function readLink(
+  source: Uint8Array,
+  from: number,
+  to: number,
+  record: RecordBytes,
+  link: LinkLine,
+): number {
+  if (!standsAt(source, from, CANON)) return -1;
+  const canonAt = from + CANON.length;
+  const canonical = source[canonAt] === OPEN ? record.setCanonical(source, canonAt) : -1;
+  const placeEnd = canonical < 0 ? -1 : numberEnd(source, canonical + NUMBER_AT) + 1;
+  if (placeEnd > 0 && placeEnd < to && source[placeEnd] === LF) {
+    link.hasRecord = true;
+    if (readPlace(source, canonical, placeEnd, link) !== -1) return placeEnd;
+  }
+  const end = source.indexOf(LF, from);
+  if (end === -1 || end >= to) return -1;
+  const canonEnd = readPlace(source, canonAt, end, link);
+  if (canonEnd === -1 || !readCanon(source, canonAt, canonEnd, record, link)) return -1;
+  return end;
+}
+
+/** The head that the last of these lines claims, each with its LF; undefined when that does not end as a link line does. */
+export function readTail(lines: Uint8Array): ChainHead | undefined {
+  const end = lines.length - 1;
+  const link = new LinkLine();
+  if (lines[end] !== LF || readPlace(lines, 0, end, link) === -1) return undefined;
+  return { seq: link.seq, hash: toHex(link.hash) };
+}
+
+/** Behind the digits that begin at a place. */
+function numberEnd(source: Uint8Array, from: number): number {
+  let at = from;
+  while (isDigit(source[at] as number)) at++;
+  return at;
+}
+
+/** Reads hash, id and number, which end at `end`, and answers where they begin; -1 when they do not stand there. */
+function readPlace(line: Uint8Array, least: number, end: number, link: LinkLine): number {
+  const to = end - 1;
+  let seqAt = to;
+  while (seqAt > least && isDigit(line[seqAt - 1] as number)) seqAt--;
+  const idAt = seqAt - SEQ.length - 36;
+  const hashAt = idAt - ID.length - 64;
+  const at = hashAt - HASH.length;
+  if (at < least || line[to] !== CLOSE || !standsAt(line, at, HASH)) return -1;
+  if (!standsAt(line, idAt - ID.length, ID) || !standsAt(line, seqAt - SEQ.length, SEQ)) return -1;
+  const hash = hashOf(line, hashAt);
+  const seq = placeOf(line, seqAt, to);
+  if (hash === undefined || seq === undefined || !copyId(line, idAt, link.id)) return -1;
+  link.seq = seq;
+  link.hash = hash;
+  return at;
+}
+
+/** Reads the record: itself, as a string where it could be no line, or null. */
+function readCanon(
+  source: Uint8Array,
+  from: number,
+  to: number,
+  record: RecordBytes,
+  link: LinkLine,
+): boolean {
+  link.hasRecord = true;
+  if (source[from] === OPEN) {
+    record.setBytes(source, from, to);
+    return true;
+  }
+  if (source[from] === QUOTE) {
+    return record.setEscaped(source, from + 1, to) === to - 1 && !standsForItself(record);
+  }
+  link.hasRecord = false;
+  return to - from === NO_CANON.length && standsAt(source, from, NO_CANON);
+}
+
+/** One spelling of each: what can stand in a line as it is may not be a string. */
+function standsForItself({ bytes, end }: RecordBytes): boolean {
+  const lineFeed = bytes.indexOf(LF, 1);
+  return end > 1 && bytes[1] === OPEN && (lineFeed === -1 || lineFeed >= end);
+}
+
+function headOf(hash: string, digits: string): ChainHead | undefined {
+  const seq = Number(digits);
+  return digits === '' || !Number.isSafeInteger(seq) ? undefined : { seq, hash };
+}
+
+function shortText(line: Uint8Array): string {
+  return line.length > SHORT_LINE ? '' : String.fromCharCode(...line);
+}
+
+function placeOf(line: Uint8Array, from: number, to: number): number | undefined {
+  if (to === from || to - from > 16 || line[from] === 0x30) return undefined;
+  let seq = 0;
+  for (let at = from; at < to; at++) seq = seq * 10 + ((line[at] as number) - 0x30);
+  return Number.isSafeInteger(seq) ? seq : undefined;
+}
+
+function hashOf(line: Uint8Array, at: number): Uint8Array | undefined {
+  const hash = new Uint8Array(32);
+  for (let index = 0; index < 32; index++) {
+    const high = NIBBLES[line[at + 2 * index] as number] as number;
+    const low = NIBBLES[line[at + 2 * index + 1] as number] as number;
+    if ((high | low) < 0) return undefined;
+    hash[index] = high * 16 + low;
+  }
+  return hash;
+}
+
+function copyId(line: Uint8Array, at: number, id: Uint8Array): boolean {
+  for (let index = 0; index < 36; index++) {
+    const byte = line[at + index] as number;
+    const dash = index === 8 || index === 13 || index === 18 || index === 23;
+    if (dash ? byte !== 0x2d : (NIBBLES[byte] as number) < 0) return false;
+    id[index] = byte;
+  }
+  return true;
+}
+
+/** Value of a lower-case hex digit; -1 for any other byte. */
+const NIBBLES: Int8Array = Int8Array.from({ length: 256 }, (_, byte) =>
+  byte >= 0x30 && byte <= 0x39 ? byte - 0x30 : byte >= 0x61 && byte <= 0x66 ? byte - 0x57 : -1,
+);

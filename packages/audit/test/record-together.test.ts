@@ -1,0 +1,312 @@
+/** Events recorded together: one chain, each answered on its own, nothing acknowledged that is not there. */
+import { CompiledQuery, type QueryResult, sql } from 'kysely';
+import pg from 'pg';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import {
+  createAudit,
+  type EventInput,
+  type OrgId,
+  parseOrgId,
+  type QueryExecutor,
+  type SealedEvent,
+} from '../src/index.ts';
+import { errorOf, events, type Fixture, fixture, ORG_A, ORG_B } from './fixture.ts';
+
+let f: Fixture;
+
+beforeAll(async () => {
+  f = await fixture(inject('databaseUrl'));
+});
+
+afterAll(() => f.close());
+
+type Posted = EventInput<(typeof events)['entry.posted']>;
+
+const posted = (id: number): Posted => ({
+  target: `e${id}`,
+  outcome: 'success',
+  data: { amount: '12.50' },
+});
+
+const orgOf = (n: number): OrgId => parseOrgId(`0190f5d2-7b1c-7d34-9a51-${String(n).padStart(12, '0')}`);
+
+/** An audit log whose own executor counts statements and can be hooked before each. */
+function counted(before?: (sql: string, turn: number) => Promise<void>) {
+  const statements: string[] = [];
+  const db: QueryExecutor = {
+    isTransaction: false,
+    executeQuery: async <R>(query: CompiledQuery<R>): Promise<QueryResult<R>> => {
+      statements.push(/append_batch|seal_pending/.exec(query.sql)?.[0] ?? query.sql);
+      await before?.(query.sql, statements.length);
+      return await f.app.executeQuery(query);
+    },
+  };
+  return { audit: createAudit({ events, db }), statements };
+}
+
+async function verified(org: OrgId): Promise<number> {
+  const report = await f.inOrg(org, (trx) => f.audit.verify(org, { db: trx }));
+  expect(report).toMatchObject({ ok: true, findings: [] });
+  return report.checked;
+}
+
+test('a hundred events at once are one statement, sealed in the order of the calls', async () => {
+  const org = orgOf(1);
+  const { audit, statements } = counted();
+  const db = f.handle(org);
+  const record = (n: number) => audit.record(db, 'entry.posted', posted(n));
+  const first = await Promise.all(Array.from({ length: 100 }, (_, n) => record(n)));
+  const second = await Promise.all(Array.from({ length: 100 }, (_, n) => record(100 + n)));
+  expect([...first, ...second].map(({ orgSeq }) => orgSeq)).toEqual(
+    Array.from({ length: 200 }, (_, n) => n + 1),
+  );
+  // The very first batch begins the chain, so the sealer takes it.
+  expect(statements).toEqual(['append_batch', 'seal_pending', 'append_batch']);
+  const { rows } = await sql<{ target: string }>`
+    select e.target from audit.seal s join audit.event e on e.org_id = s.org_id and e.id = s.event_id
+     where s.org_id = ${org} order by s.seq`.execute(f.superuser);
+  expect(rows.map(({ target }) => target)).toEqual(Array.from({ length: 200 }, (_, n) => `entry:e${n}`));
+  expect(await verified(org)).toBe(200);
+});
+
+test('what comes while a statement is under way shares the next one', async () => {
+  const org = orgOf(2);
+  let release = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  await f.append(org, f.audit.prepare('login.succeeded', { outcome: 'success' }));
+  const { audit, statements } = counted((_, turn) => (turn === 1 ? held : Promise.resolve()));
+  const db = f.handle(org);
+  const alone = audit.record(db, 'entry.posted', posted(0));
+  await Promise.resolve();
+  await Promise.resolve();
+  const later = Array.from({ length: 40 }, (_, n) => audit.record(db, 'entry.posted', posted(n + 1)));
+  release();
+  await Promise.all([alone, ...later]);
+  expect(statements).toHaveLength(2);
+  expect(await verified(org)).toBe(42);
+});
+
+test('takes organisation and actor of a batch from the context alone', async () => {
+  const db = f.handle(ORG_A);
+  const sealed = await Promise.all([1, 2, 3].map((n) => f.audit.record(db, 'entry.posted', posted(n))));
+  const { rows } = await sql<{ org_id: string; actor: string; canon: string }>`
+    select org_id, actor, canon from audit.event where id = any(${sealed.map(({ id }) => id)}::uuid[])`.execute(
+    f.superuser,
+  );
+  expect(rows).toHaveLength(3);
+  for (const { org_id, actor, canon } of rows) {
+    expect({ org_id, actor }).toEqual({ org_id: ORG_A, actor: 'user:alice' });
+    expect(JSON.parse(canon)).toMatchObject({ org: ORG_A, actor: 'user:alice', request: 'req-1' });
+  }
+});
+
+test('the records of a batch have the bytes they would have one by one', async () => {
+  const org = orgOf(3);
+  const db = f.handle(org);
+  const text = 'quote " backslash \\ control \u0001 emoji 😀 line \u2028';
+  const both = await Promise.all([
+    f.audit.record(db, 'note.taken', { outcome: 'success', data: { text } }),
+    f.audit.record(db, 'note.taken', { outcome: 'success', data: { text } }),
+  ]);
+  const { contextSettings: _, ...alone } = db;
+  const one = await f.audit.record(alone, 'note.taken', { outcome: 'success', data: { text } });
+  const { rows } = await sql<{ id: string; canon: string; at: string }>`
+    select id, canon from audit.event where org_id = ${org}`.execute(f.superuser);
+  const shape = (id: string) =>
+    rows
+      .find((row) => row.id === id)
+      ?.canon.replace(id, 'ID')
+      .replace(/"at":"[^"]+"/, '"at":"T"');
+  expect(shape(both[0].id)).toBe(shape(one.id));
+  expect(shape(both[1].id)).toBe(shape(one.id));
+  expect(await verified(org)).toBe(3);
+});
+
+test('one bad event fails alone: a duplicate, between good ones', async () => {
+  const org = orgOf(4);
+  let turn = 0;
+  // Every third event has the same random bytes and the same time, so the same id.
+  const audit = createAudit({
+    events,
+    db: f.app,
+    now: () => 1_790_000_000_000,
+    random: (length) => new Uint8Array(length).fill(turn++ % 3 === 0 ? 0 : turn),
+  });
+  const answers = await Promise.allSettled(
+    Array.from({ length: 7 }, (_, n) => audit.record(f.handle(org), 'entry.posted', posted(n))),
+  );
+  expect(answers.map(({ status }) => status === 'fulfilled')).toEqual([
+    true,
+    true,
+    true,
+    false,
+    true,
+    true,
+    false,
+  ]);
+  for (const answer of answers)
+    if (answer.status === 'rejected') expect(answer.reason).toMatchObject({ code: 'audit.duplicate_event' });
+  expect(await verified(org)).toBe(5);
+});
+
+test('an event that does not fit its definition never reaches the batch', async () => {
+  const org = orgOf(5);
+  const db = f.handle(org);
+  const answers = await Promise.allSettled([
+    f.audit.record(db, 'entry.posted', posted(1)),
+    f.audit.record(db, 'entry.posted', { outcome: 'success' } as never),
+    f.audit.record(db, 'note.taken', { outcome: 'success', data: { text: 'x'.repeat(70_000) } }),
+    f.audit.record(db, 'entry.posted', posted(2)),
+  ]);
+  expect(answers.map((answer) => (answer.status === 'rejected' ? answer.reason.code : 'sealed'))).toEqual([
+    'sealed',
+    'audit.invalid_event',
+    'audit.event_too_large',
+    'sealed',
+  ]);
+  expect(await verified(org)).toBe(2);
+});
+
+test('is queued, and sealed later, while a transaction holds the chain', async () => {
+  const org = orgOf(6);
+  await f.append(org, f.audit.prepare('login.succeeded', { outcome: 'success' }));
+  const db = f.handle(org);
+  let pending: Promise<SealedEvent>[] = [];
+  await f.inOrg(org, async (trx) => {
+    await trx.executeQuery(f.audit.prepare('login.succeeded', { outcome: 'success' }).query);
+    pending = [1, 2, 3].map((n) => f.audit.record(db, 'entry.posted', posted(n)));
+    const queued = async () => (await f.audit.stats()).pending;
+    while ((await queued()) < 3);
+  });
+  expect((await Promise.all(pending)).map(({ orgSeq }) => orgSeq)).toEqual([3, 4, 5]);
+  expect(await verified(org)).toBe(5);
+});
+
+test('a lost connection rejects every event of the batch, and none of them is there', async () => {
+  const org = orgOf(7);
+  const { audit } = counted(async () => {
+    throw Object.assign(new Error('Connection terminated unexpectedly'), { code: 'ECONNRESET' });
+  });
+  const db = f.handle(org);
+  const answers = await Promise.allSettled([1, 2, 3].map((n) => audit.record(db, 'entry.posted', posted(n))));
+  for (const answer of answers)
+    expect(answer).toMatchObject({ status: 'rejected', reason: { code: 'audit.outcome_unknown' } });
+  expect(answers).toHaveLength(3);
+  expect(await verified(org)).toBe(0);
+});
+
+test('the backend is killed in the middle of a batch: nothing half-written, and recording goes on', async () => {
+  const org = orgOf(8);
+  let kill = true;
+  const db: QueryExecutor = {
+    isTransaction: false,
+    executeQuery: async <R>(query: CompiledQuery<R>): Promise<QueryResult<R>> =>
+      await f.app.transaction().execute(async (trx) => {
+        const result = await trx.executeQuery(query);
+        if (kill) await sql`select pg_terminate_backend(pg_backend_pid())`.execute(trx);
+        return result;
+      }),
+  };
+  const audit = createAudit({ events, db });
+  const record = (n: number) => audit.record(f.handle(org), 'entry.posted', posted(n));
+  const answers = await Promise.allSettled([1, 2, 3].map(record));
+  for (const answer of answers)
+    expect(answer).toMatchObject({ status: 'rejected', reason: { code: 'audit.outcome_unknown' } });
+  expect(answers).toHaveLength(3);
+  expect(await verified(org)).toBe(0);
+  kill = false;
+  await Promise.all([4, 5].map(record));
+  expect(await verified(org)).toBe(2);
+});
+
+test('refuses a transaction, and an executor without context', async () => {
+  await f.inOrg(ORG_B, async (trx) => {
+    await expect(f.audit.record(trx, 'entry.posted', posted(1))).rejects.toThrow(TypeError);
+  });
+  await expect(f.audit.record(f.app, 'entry.posted', posted(1))).rejects.toMatchObject({
+    code: 'audit.no_context',
+  });
+});
+
+test('the batch function refuses what its client never sends', async () => {
+  const id = '0190f5d2-7b1c-7d34-9a51-3f2e8c1b7aff';
+  const body = '{"outcome":"success","type":"x.y"}';
+  const names = ['ringfence.org_id', 'ringfence.actor'];
+  const values = [orgOf(9), 'user:eve'];
+  const good = [[id], [body], [1], names, values];
+  const attempts: Readonly<Record<string, readonly unknown[]>> = {
+    nothing: [null, null, null, null, null],
+    'no events': [[], [], [], names, values],
+    'fewer bodies': [[id], [], [1], names, values],
+    'more bodies': [[id], [body, body], [1], names, values],
+    'no context of it': [[id], [body], [null], names, values],
+    'a context that is not there': [[id], [body], [2], names, values],
+    'one event without context': [[id, id], [body, body], [1, null], names, values],
+    'contexts and no settings': [[id], [body], [1], [], values],
+    'settings and no contexts': [[id], [body], [1], names, []],
+    'a context cut short': [[id], [body], [1], names, [...values, orgOf(9)]],
+    'more contexts than events': [[id], [body], [1], names, [...values, ...values]],
+    'the path of the function': [[id], [body], [1], ['search_path'], ['app']],
+    'a setting of another extension': [[id], [body], [1], ['plpgsql.variable_conflict'], ['error']],
+    'a setting without a name': [[id], [body], [1], [null, 'ringfence.actor'], values],
+    'too many': [Array(501).fill(id), Array(501).fill(body), Array(501).fill(1), names, values],
+  };
+  const call = (parameters: readonly unknown[]) =>
+    f.app.executeQuery(
+      CompiledQuery.raw(
+        'select * from audit.append_batch($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], true)',
+        [...parameters],
+      ),
+    );
+  for (const [attempt, parameters] of Object.entries(attempts)) {
+    const error = await errorOf(call(parameters));
+    expect([attempt, error.constraint]).toEqual([attempt, 'audit.not_canonical']);
+  }
+  expect((await call(good)).rows).toMatchObject([{ refused: null }]);
+  await f.audit.sealPending();
+  expect(await verified(orgOf(9))).toBe(1);
+});
+
+test('a body or an id that the format refuses is taken out, and the others get through', async () => {
+  const org = orgOf(10);
+  const body = '{"outcome":"success","type":"x.y"}';
+  const bodies = [body, null, `${body},"org":"${ORG_B}"`, '{"type":"a","type":"b"}', '{"type": "a"}', body];
+  const ids = bodies.map((_, n) => `0190f5d2-7b1c-7d34-9a51-3f2e8c1b70${String(n).padStart(2, '0')}`);
+  const parameters = [
+    [...ids, null],
+    [...bodies, body],
+    Array(7).fill(1),
+    ['ringfence.org_id', 'ringfence.actor'],
+    [org, 'user:eve'],
+  ];
+  const { rows } = await f.app.executeQuery(
+    CompiledQuery.raw(
+      'select place, refused from audit.append_batch($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], true) order by place',
+      parameters,
+    ),
+  );
+  const rule = 'audit.not_canonical';
+  expect(rows.map((row) => (row as { refused: unknown }).refused)).toEqual([
+    null,
+    rule,
+    rule,
+    rule,
+    rule,
+    null,
+    rule,
+  ]);
+  await f.audit.sealPending();
+  expect(await verified(org)).toBe(2);
+});
+
+test('a login without rights on the batch function cannot call it', async () => {
+  const client = new pg.Client({ connectionString: f.database.keysUrl });
+  await client.connect();
+  const call = client.query(
+    "select audit.append_batch(array[gen_random_uuid()], array['{}'], '{1}', '{ringfence.actor}', '{x}', true)",
+  );
+  expect(await errorOf(call)).toMatchObject({ code: '42501' });
+  await client.end();
+});
