@@ -3,7 +3,7 @@
  * the same policy as generated if/else (the limit); and 4,096 requests. No randomness from outside: each run is the same.
  */
 
-import type { Policy, RequestContext, ResourceInstance, Resources } from '../src/index.ts';
+import type { Decision, Policy, RequestContext, ResourceInstance, Resources } from '../src/index.ts';
 import {
   type Condition,
   definePolicy,
@@ -26,7 +26,7 @@ export interface BenchRequest {
   readonly mfa: boolean;
 }
 
-interface BenchInstance {
+export interface BenchInstance {
   readonly org: OrgId;
   readonly id: string;
   readonly owner: string;
@@ -39,7 +39,7 @@ export type BenchPolicy = Policy<Resources, string>;
 /** An engine of the benchmark: true when the request is allowed. */
 export type Engine = (request: BenchRequest) => boolean;
 
-interface BenchGrant {
+export interface BenchGrant {
   readonly role: number;
   readonly permission: number;
   readonly kind: 'always' | 'owner' | 'mfa' | 'open';
@@ -67,7 +67,7 @@ export function generator(seed: number): (below: number) => number {
 }
 
 /** The 146 grants: pairs of role and permission, with a condition each. */
-function benchGrants(): readonly BenchGrant[] {
+export function benchGrants(): readonly BenchGrant[] {
   const next = generator(7);
   const seen = new Set<number>();
   const grants: BenchGrant[] = [];
@@ -82,7 +82,8 @@ function benchGrants(): readonly BenchGrant[] {
   return grants;
 }
 
-function actionName(permission: number): string {
+/** `resource.action` of a permission. */
+export function actionName(permission: number): string {
   return `res${Math.floor(permission / ACTIONS.length)}.${ACTIONS[permission % ACTIONS.length]}`;
 }
 
@@ -154,14 +155,16 @@ function load(definition: object): BenchPolicy {
 export function benchRequests(policy: BenchPolicy): readonly BenchRequest[] {
   const next = generator(11);
   const sessions = [unsafeSessionFacts({ mfa: false }), unsafeSessionFacts({ mfa: true })] as const;
+  const role = (): string => asLiteral(policy.roles[next(policy.roles.length)] ?? '');
+  const rolesOf = Array.from({ length: 64 }, () => [role(), role()]);
   return Array.from({ length: 4_096 }, (_, k) => {
     const withMfa = next(2) === 1;
-    const id = asLiteral(`user${next(64)}`);
+    const user = next(64);
+    const id = asLiteral(`user${user}`);
     const ordinal = next(policy.actions.length);
     const action = asLiteral(policy.actions[ordinal] ?? '');
-    const role = (): string => asLiteral(policy.roles[next(policy.roles.length)] ?? '');
     const context = {
-      principal: { id, org: ORGS[0], roles: [role(), role()] },
+      principal: { id, org: ORGS[0], roles: [...(rolesOf[user] ?? [])] },
       session: sessions[withMfa ? 1 : 0],
       now: 1_700_000_000_000 + k,
     };
@@ -180,13 +183,18 @@ function asLiteral(text: string): string {
   return Object.keys({ [text]: true })[0] ?? text;
 }
 
-/** Asks our engine. */
-export function askRingfence(
+/** Our engine's decision. */
+export function decideRingfence(
   policy: BenchPolicy,
   { context, action, resource: instance }: BenchRequest,
-): boolean {
+): Decision {
   const typed = instance as ResourceInstance<Resources, `${string}.${string}`>;
-  return policy.authorize(context, action as `${string}.${string}`, typed).effect === 'allow';
+  return policy.authorize(context, action as `${string}.${string}`, typed);
+}
+
+/** Asks our engine. */
+export function askRingfence(policy: BenchPolicy, request: BenchRequest): boolean {
+  return decideRingfence(policy, request).effect === 'allow';
 }
 
 /** The limit: the same policy as nested switches over action and role, without a reason, a snapshot or any check. */

@@ -69,4 +69,6 @@ export class MintedApproval implements Approval {
   }
 }
 
+// Else whoever holds one approval could construct others through it.
+Reflect.deleteProperty(MintedApproval.prototype, 'constructor');
 Object.freeze(MintedApproval.prototype);

@@ -4,7 +4,7 @@
  * maximum do not depend on order; ties between ids are broken by the ids.
  */
 import type { Facts } from './facts.ts';
-import type { Level } from './level.ts';
+import { ALWAYS, type Level } from './level.ts';
 import type { Candidate, IndexedForbid, IndexedGrant } from './policy-index.ts';
 
 /** The outcome and what decides it. */
@@ -29,7 +29,8 @@ export function evaluate(facts: Facts): Verdict {
   for (let i = 0; i < roles.length; i += 1) {
     let candidate = index.byRole[roles[i] as number];
     while (candidate !== undefined) {
-      const next = candidate.predicate(facts);
+      const { predicate } = candidate;
+      const next = predicate === ALWAYS ? 0 : predicate(facts);
       if (next < level || (next === level && nearest !== undefined && candidate.ordinal < nearest.ordinal)) {
         level = next;
         nearest = candidate;
@@ -38,8 +39,6 @@ export function evaluate(facts: Facts): Verdict {
       candidate = candidate.next;
     }
   }
-  const grant = nearest?.grant;
-
   const { forbids } = index;
   let forbid: IndexedForbid | undefined;
   let farthest: Level = 0;
@@ -52,9 +51,8 @@ export function evaluate(facts: Facts): Verdict {
       forbid = candidate;
     }
   }
-  return farthest >= level && farthest > 0
-    ? { level: farthest, grant, forbid }
-    : { level, grant, forbid: undefined };
+  if (farthest >= level && farthest > 0) return { level: farthest, grant: nearest?.grant, forbid };
+  return nearest === undefined ? OUT_OF_REACH : { level, grant: nearest.grant, forbid: undefined };
 }
 
 /** True when one of the roles is in the set. */

@@ -4,7 +4,7 @@
  * in its declared type. Anything else about the request is out of reach of the evaluation.
  */
 import { MintedApproval } from './approval.ts';
-import type { ActionIndex, AttributeSlot, PolicyIndex } from './policy-index.ts';
+import type { ActionIndex, AttributeSlot, PolicyIndex, SlotsByPosition } from './policy-index.ts';
 import { MintedSessionFacts } from './session-facts.ts';
 
 /** A value of an attribute; undefined when absent, null when not of its declared type. */
@@ -47,6 +47,7 @@ const ORG_ID_LENGTH = 36;
 /** More than any member has; an array of millions is an attack on the event loop. */
 const MAX_ROLES = 256;
 const MAX_APPROVALS = 256;
+const UNKNOWN_ROLE = 'has a member that is not a role of this policy';
 const NONE: readonly never[] = Object.freeze([]);
 
 const CONTEXT_KEYS: readonly (keyof ContextView)[] = ['principal', 'session', 'approvals', 'now'];
@@ -71,21 +72,47 @@ interface ResourceView {
   readonly id?: unknown;
 }
 
-/** Reads a request. Never throws of itself; an exception of a getter or proxy passes through. */
+/**
+ * An object read by name as it is, when all it can inherit is `Object.prototype` and that has none of the names; of any
+ * other a copy of its own properties is read. Asking through the accessor `__proto__` is the fast way; an own property of
+ * that name, or its absence, only leads to the copy.
+ */
+interface Plain {
+  readonly __proto__?: unknown;
+}
+
+/**
+ * Reads a request. Never throws of itself; an exception of a getter or proxy passes through. The tests stand in place:
+ * the compiler stops to inline calls in a function of this size, and a shared one would see the shapes of all objects.
+ */
 export function readFacts(policy: PolicyIndex, context: unknown, action: unknown, resource: unknown): Facts {
   if (typeof action !== 'string') return problem('', undefined, 'action', 'is not a string');
   const index = policy.actions.get(action);
   if (index === undefined) return problem('', undefined, 'action', 'is not an action of this policy');
-  if (!isObject(context)) return problem(action, index, 'context', 'is not an object');
-  if (!isObject(resource)) return problem(action, index, 'resource', 'is not an object');
-  const { principal, session, approvals, now = Date.now() } = ownView(context, CONTEXT_KEYS) as ContextView;
-  if (!isObject(principal)) return problem(action, index, 'principal', 'is not an object');
-  const { id, org, roles } = ownView(principal, PRINCIPAL_KEYS) as PrincipalView;
-  if (!isText(id)) return problem(action, index, 'principal.id', 'is not a string of characters');
+  if (typeof context !== 'object' || context === null)
+    return problem(action, index, 'context', 'is not an object');
+  if (typeof resource !== 'object' || resource === null)
+    return problem(action, index, 'resource', 'is not an object');
+  const polluted = isPolluted();
+  // biome-ignore lint/suspicious/noProto: the fast way to ask, see Plain
+  const contextPlain = !polluted && (context as Plain).__proto__ === Object.prototype;
+  const contextView = contextPlain ? context : ownCopy(context, CONTEXT_KEYS);
+  const { principal, session, approvals, now = Date.now() } = contextView as ContextView;
+  if (typeof principal !== 'object' || principal === null)
+    return problem(action, index, 'principal', 'is not an object');
+  // biome-ignore lint/suspicious/noProto: as above
+  const principalPlain = !polluted && (principal as Plain).__proto__ === Object.prototype;
+  const principalView = principalPlain ? principal : ownCopy(principal, PRINCIPAL_KEYS);
+  const { id, org, roles } = principalView as PrincipalView;
+  if (typeof id !== 'string' || id === '')
+    return problem(action, index, 'principal.id', 'is not a string of characters');
   if (!isOrg(org)) return problem(action, index, 'principal.org', 'is not an organisation id');
-  const { org: resourceOrg, id: resourceId } = ownView(resource, RESOURCE_KEYS) as ResourceView;
+  // biome-ignore lint/suspicious/noProto: as above
+  const resourcePlain = !polluted && (resource as Plain).__proto__ === Object.prototype;
+  const resourceView = resourcePlain ? resource : ownCopy(resource, RESOURCE_KEYS);
+  const { org: resourceOrg, id: resourceId } = resourceView as ResourceView;
   if (!isOrg(resourceOrg)) return problem(action, index, 'resource.org', 'is not an organisation id');
-  if (resourceId !== undefined && !isText(resourceId)) {
+  if (resourceId !== undefined && (typeof resourceId !== 'string' || resourceId === '')) {
     return problem(action, index, 'resource.id', 'is not a string of characters');
   }
   const ordinals = readRoles(policy, roles);
@@ -95,14 +122,12 @@ export function readFacts(policy: PolicyIndex, context: unknown, action: unknown
   }
   const read = approvals === undefined ? NONE : readApprovals(approvals);
   if (read === undefined) return problem(action, index, 'approvals', 'were not minted by an approval flow');
-  if (!isInstant(now)) return problem(action, index, 'now', 'is not an integer number of ms');
+  if (typeof now !== 'number' || !Number.isSafeInteger(now))
+    return problem(action, index, 'now', 'is not an integer number of ms');
+  const refusal = session?.refusal(id, org, now);
+  if (refusal !== undefined) return problem(action, index, 'session', refusal);
 
-  const { slots, width } = index;
-  const values = new Array<FactValue>(width).fill(undefined);
-  for (let i = 0; i < slots.length; i += 1) {
-    const slot = slots[i] as AttributeSlot;
-    values[slot.position] = slot.isId ? resourceId : readValue(resource, slot);
-  }
+  const values = readValues(resource, resourceId, index.slotAt);
   return {
     action,
     index,
@@ -125,16 +150,48 @@ function readRoles(policy: PolicyIndex, roles: unknown): readonly number[] | str
   if (!Array.isArray(roles)) return 'is not an array';
   const count = roles.length;
   if (count > MAX_ROLES) return `has more than ${MAX_ROLES} members`;
+  // Literals: an array that grows is allocated for many more members than a principal has roles.
+  if (count === 1) {
+    const only = policy.roles.get(roles[0] as string); // a Map compares without coercion
+    return only === undefined ? UNKNOWN_ROLE : [only];
+  }
+  if (count === 2) {
+    const first = policy.roles.get(roles[0] as string);
+    const second = policy.roles.get(roles[1] as string);
+    return first === undefined || second === undefined ? UNKNOWN_ROLE : [first, second];
+  }
   const ordinals = new Array<number>(count);
   for (let i = 0; i < count; i += 1) {
-    const ordinal = policy.roles.get(roles[i] as string); // a Map compares without coercion
-    if (ordinal === undefined) return 'has a member that is not a role of this policy';
+    const ordinal = policy.roles.get(roles[i] as string);
+    if (ordinal === undefined) return UNKNOWN_ROLE;
     ordinals[i] = ordinal;
   }
   return ordinals;
 }
 
-function readValue(resource: object, slot: AttributeSlot): FactValue {
+/** The values by slot. Literals of the usual lengths: an array made by length and filled costs more than all else here. */
+function readValues(resource: object, id: string | undefined, slotAt: SlotsByPosition): readonly FactValue[] {
+  switch (slotAt.length) {
+    case 0:
+      return NONE;
+    case 1:
+      return [readValue(resource, id, slotAt[0])];
+    case 2:
+      return [readValue(resource, id, slotAt[0]), readValue(resource, id, slotAt[1])];
+    case 3:
+      return [
+        readValue(resource, id, slotAt[0]),
+        readValue(resource, id, slotAt[1]),
+        readValue(resource, id, slotAt[2]),
+      ];
+    default:
+      return slotAt.map((slot) => readValue(resource, id, slot));
+  }
+}
+
+function readValue(resource: object, id: string | undefined, slot: AttributeSlot | undefined): FactValue {
+  if (slot === undefined) return undefined; // only other actions of this resource ask for it
+  if (slot.isId) return id;
   const value = own(resource, slot.name);
   if (value === undefined || value === null) return undefined;
   switch (slot.type) {
@@ -162,15 +219,8 @@ function readApprovals(given: unknown): readonly MintedApproval[] | undefined {
   return approvals;
 }
 
-/**
- * The object itself when all it can inherit is `Object.prototype` and that has none of the keys; else a copy of the own
- * properties among the keys. Reading through the accessor `__proto__` is the fast way to ask; an own property of that
- * name, or its absence, only leads to the copy.
- */
-function ownView(object: object, keys: readonly string[]): object {
-  // biome-ignore lint/suspicious/noProto: Object.getPrototypeOf is several times slower, and this door is always open
-  if ((object as { readonly __proto__?: unknown }).__proto__ === Object.prototype && !isPolluted())
-    return object;
+/** A copy of the own properties among the keys. */
+function ownCopy(object: object, keys: readonly string[]): object {
   const view: Record<string, unknown> = {};
   for (const key of keys) view[key] = own(object, key);
   return view;
@@ -194,16 +244,8 @@ function own(object: object, key: string): unknown {
   return Object.hasOwn(object, key) ? (object as Record<string, unknown>)[key] : undefined;
 }
 
-function isInstant(value: unknown): value is number {
-  return Number.isSafeInteger(value);
-}
-
 function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null;
-}
-
-function isText(value: unknown): value is string {
-  return typeof value === 'string' && value !== '';
 }
 
 function isOrg(value: unknown): value is string {

@@ -1,5 +1,13 @@
 /** `@ringfence/authz`: a typed policy, decisions with reasons, and their records. */
 export type { Approval, ApprovalInit } from './approval.ts';
+export {
+  AuthzCeilingExceededError,
+  assertWithinCeiling,
+  authorizeWithinCeiling,
+  type CeilingBreach,
+  type DelegationDoor,
+  type Rights,
+} from './ceiling.ts';
 export type {
   ApprovalNode,
   AtomNode,
@@ -57,13 +65,17 @@ export type {
   StepUpDecision,
 } from './decision-types.ts';
 export {
+  type AnalysisSize,
+  AuthzAnalysisTooLargeError,
   AuthzApprovalRequiredError,
   AuthzDeniedError,
   type AuthzErrorCode,
   AuthzInvalidPolicyError,
   AuthzStepUpRequiredError,
+  AuthzUndeclaredRoutesError,
   type PolicyIssue,
   RingfenceAuthzError,
+  type RouteName,
 } from './errors.ts';
 export { type OrgId, parseOrgId } from './org-id.ts';
 export { definePolicy, type Policy, policyFromJSON } from './policy.ts';
@@ -105,4 +117,4 @@ export {
 } from './record.ts';
 export type { DecisionInputs, PrincipalInputs, ProblemInputs, ResourceInputs } from './record-inputs.ts';
 export type { SessionFacts, SessionFactsInit } from './session-facts.ts';
-export { stepUpChallenge } from './step-up.ts';
+export { type StepUpParameters, type StepUpRefusal, stepUpChallenge, stepUpParameters } from './step-up.ts';

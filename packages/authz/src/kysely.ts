@@ -7,7 +7,7 @@ import type { Literal } from './condition-node.ts';
 import type { Policy } from './policy.ts';
 import type { ActionOf, RequestContext, Resources } from './policy-types.ts';
 import { quoteName, type SqlExpression, type SqlOperand } from './sql/expression.ts';
-import { type ColumnsOf, compileRowFilter } from './sql/row-filter.ts';
+import { type ColumnsOf, CompiledRowFilter, compileRowFilter, type RowFilter } from './sql/row-filter.ts';
 
 /**
  * The rows an action is allowed on, for `.where(…)`.
@@ -29,6 +29,20 @@ export function whereAllowed<R extends Resources, Role extends string, A extends
   columns: ColumnsOf<R, A>,
 ): Expression<SqlBool> {
   return expressionOf(compileRowFilter(policy, context, action, columns).expression);
+}
+
+/**
+ * A row filter that was made already, such as that of an API key, for `.where(…)`.
+ *
+ * @throws TypeError when it is not a row filter of this package.
+ * @example
+ * ```ts
+ * const filter = access.filter('entry.read', { org: 'org_id', status: 'status' });
+ * const entries = await db.selectFrom('entry').selectAll().where(whereFilter(filter)).execute();
+ * ```
+ */
+export function whereFilter(filter: RowFilter): Expression<SqlBool> {
+  return expressionOf(CompiledRowFilter.expressionOf(filter));
 }
 
 function expressionOf(expression: SqlExpression): RawBuilder<SqlBool> {

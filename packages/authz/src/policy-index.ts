@@ -21,6 +21,9 @@ export interface AttributeSlot {
   readonly type: 'string' | 'integer' | 'boolean' | ReadonlySet<string>;
 }
 
+/** Slots by position; undefined where another action of the resource has one. */
+export type SlotsByPosition = readonly (AttributeSlot | undefined)[];
+
 /** A grant, for one action. */
 export interface IndexedGrant {
   readonly id: string;
@@ -56,10 +59,10 @@ export interface IndexedForbid {
 export interface ActionIndex {
   readonly action: string;
   readonly resource: string;
-  /** Length of `Facts.values`. */
-  readonly width: number;
-  /** The attributes to read. */
+  /** The attributes to read, by name. */
   readonly slots: readonly AttributeSlot[];
+  /** The same by position in `Facts.values`. */
+  readonly slotAt: SlotsByPosition;
   /** All grants of the action, by id. */
   readonly grants: readonly IndexedGrant[];
   /** First candidate by ordinal of the role. */
@@ -118,6 +121,7 @@ class ResourceScope implements PredicateScope {
   readonly #types: ReadonlyMap<string, AttributeType>;
   readonly #slots: Map<string, AttributeSlot> = new Map();
   readonly #slotLists: Map<string, readonly AttributeSlot[]> = new Map();
+  readonly #positions: Map<readonly AttributeSlot[], SlotsByPosition> = new Map();
   readonly #predicates: Map<string, Predicate> = new Map();
 
   constructor(
@@ -130,8 +134,14 @@ class ResourceScope implements PredicateScope {
     this.#types = new Map<string, AttributeType>([...Object.entries(attributes), ['id', 'string']]);
   }
 
-  get width(): number {
-    return this.#slots.size;
+  /** The slots by position. Positions are final once all conditions are compiled. */
+  byPosition(slots: readonly AttributeSlot[]): SlotsByPosition {
+    const width = this.#slots.size;
+    const known =
+      this.#positions.get(slots) ??
+      Array.from({ length: width }, (_, k) => slots.find(({ position }) => position === k));
+    this.#positions.set(slots, known);
+    return known;
   }
 
   slotOf(attribute: string): number {
@@ -203,11 +213,12 @@ class ActionBuilder {
   }
 
   build(): ActionIndex {
+    const slots = this.#scope.slots(this.#attributes);
     return {
       action: this.#action,
       resource: this.#scope.resource,
-      width: this.#scope.width,
-      slots: this.#scope.slots(this.#attributes),
+      slots,
+      slotAt: this.#scope.byPosition(slots),
       grants: this.#grants,
       byRole: Array.from(this.#first),
       forbids: this.#forbids,

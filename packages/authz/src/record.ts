@@ -4,11 +4,12 @@
  * archived policy any decision can be made again and compared.
  */
 import { MintedApproval } from './approval.ts';
-import { type CanonicalValue, canonicalJson, deepFreeze, sha256Hex } from './canonical.ts';
+import { deepFreeze, sha256Hex } from './canonical.ts';
 import { EvaluatedDecision } from './decision.ts';
 import type { Decision, Effect } from './decision-types.ts';
 import { RingfenceAuthzError } from './errors.ts';
 import { type Facts, problem as malformed, readFacts } from './facts.ts';
+import { inputsText } from './inputs-text.ts';
 import { IndexedPolicy, type Policy } from './policy.ts';
 import type { PolicyIndex } from './policy-index.ts';
 import type { Resources } from './policy-types.ts';
@@ -91,15 +92,25 @@ export function replayDecision<R extends Resources, Role extends string>(
       `the record was decided by policy ${record.policy}, not by ${index.hash}: load the archived document`,
     );
   }
-  const parsed = parseInputs(inputs);
-  if (hashOf(parsed) !== record.inputs) {
-    throw new RingfenceAuthzError('authz.replay_mismatch', 'the inputs are not those of the record');
-  }
-  const facts = factsOf(index, parsed);
+  const facts = factsOf(index, inputsOfRecord(record, inputs));
   const again = recordOf(new EvaluatedDecision(index, facts), index, facts);
   const agrees =
     again.effect === record.effect && again.grant === record.grant && again.forbid === record.forbid;
   return { agrees, record: again };
+}
+
+/**
+ * The inputs of a record, if they are.
+ *
+ * @throws RingfenceAuthzError `authz.replay_mismatch` when they do not have the record's hash, and `authz.invalid_request`
+ * when they are malformed.
+ */
+export function inputsOfRecord({ inputs: recorded }: DecisionRecord, given: unknown): DecisionInputs {
+  const parsed = parseInputs(given);
+  if (hashOf(parsed) !== recorded) {
+    throw new RingfenceAuthzError('authz.replay_mismatch', 'the inputs are not those of the record');
+  }
+  return parsed;
 }
 
 function internals(decision: Decision): { readonly policy: PolicyIndex; readonly facts: Facts } {
@@ -127,7 +138,7 @@ function recordOf(decision: EvaluatedDecision | Decision, policy: PolicyIndex, f
 }
 
 function hashOf(inputs: DecisionInputs): string {
-  return sha256Hex(canonicalJson(inputs as unknown as CanonicalValue));
+  return sha256Hex(inputsText(inputs));
 }
 
 function inputsOf(policy: PolicyIndex, facts: Facts): DecisionInputs {
@@ -169,7 +180,7 @@ function inputsOf(policy: PolicyIndex, facts: Facts): DecisionInputs {
 }
 
 /** The facts of archived inputs, read by the same code as those of a request. */
-function factsOf(policy: PolicyIndex, inputs: DecisionInputs): Facts {
+export function factsOf(policy: PolicyIndex, inputs: DecisionInputs): Facts {
   const { action, problem, now, principal, resource, session, approvals } = inputs;
   if (problem !== undefined)
     return malformed(action, policy.actions.get(action), problem.field, problem.problem);

@@ -30,14 +30,25 @@ export interface SessionFacts {
   readonly '~ringfence.session': 'SessionFacts';
 }
 
+/** What ties facts to the one principal, organisation and stretch of time they were admitted for. */
+export interface SessionBinding {
+  /** Id of the principal. */
+  readonly principal: string;
+  /** The organisation entered. */
+  readonly org: string;
+  /** Why the session is over at an instant (epoch ms): expired, revoked; undefined while it is not. */
+  ended(now: number): string | undefined;
+}
+
 /** The only implementation of `SessionFacts`; internal to the package. */
 export class MintedSessionFacts implements SessionFacts {
   readonly #mfa: boolean;
   readonly #acr: string | undefined;
   readonly #authenticatedAt: number | undefined;
   readonly #ssoConnection: string | undefined;
+  readonly #binding: SessionBinding | undefined;
 
-  constructor(init: SessionFactsInit) {
+  constructor(init: SessionFactsInit, binding?: SessionBinding) {
     const { mfa, acr, authenticatedAt, ssoConnection } = init;
     if (mfa !== undefined && typeof mfa !== 'boolean') throw new TypeError('mfa is not a boolean');
     if (acr !== undefined && (typeof acr !== 'string' || acr === ''))
@@ -52,6 +63,16 @@ export class MintedSessionFacts implements SessionFacts {
     this.#acr = acr;
     this.#authenticatedAt = authenticatedAt;
     this.#ssoConnection = ssoConnection;
+    this.#binding = binding;
+  }
+
+  /** Why the facts do not count for a principal in an organisation at an instant; undefined when they do. */
+  refusal(principal: string, org: string, now: number): string | undefined {
+    const binding = this.#binding;
+    if (binding === undefined) return undefined;
+    if (binding.org !== org) return 'was admitted to another organisation';
+    if (binding.principal !== principal) return 'was admitted for another principal';
+    return binding.ended(now);
   }
 
   /** Tells a minted object from a look-alike, a subclass instance through a proxy included. */
@@ -80,4 +101,6 @@ export class MintedSessionFacts implements SessionFacts {
   }
 }
 
+// Else whoever holds one instance could construct another through it.
+Reflect.deleteProperty(MintedSessionFacts.prototype, 'constructor');
 Object.freeze(MintedSessionFacts.prototype);

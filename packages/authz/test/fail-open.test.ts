@@ -80,6 +80,10 @@ const PROBES: Readonly<Record<string, () => { readonly effect: string }>> = {
     pollute('org', ORG);
     return approve({ ...context, principal: without(principal, 'org') }, without(entry, 'org'));
   },
+  'org of the resource alone from a polluted prototype': () => {
+    pollute('org', ORG);
+    return approve(context, without(entry, 'org'));
+  },
   'org from the prototype of the resource': () =>
     approve(context, Object.assign(Object.create({ org: ORG }), without(entry, 'org'))),
   'org that changes after the first read': () =>
@@ -92,6 +96,9 @@ const PROBES: Readonly<Record<string, () => { readonly effect: string }>> = {
     pollute('principal', principal);
     return approve({ now: NOW, session });
   },
+  'id, org and roles from the prototype of the principal': () =>
+    approve({ ...context, principal: Object.create(principal) }),
+  'principal and session from the prototype of the context': () => approve(Object.create(context)),
   'principal id missing, creator missing': () =>
     approve({ ...context, principal: without(principal, 'id') }, without(entry, 'createdBy')),
   'principal id empty': () => approve(p({ id: '' })),

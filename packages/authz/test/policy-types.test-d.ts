@@ -167,6 +167,10 @@ describe('what does not compile in a definition', () => {
     // @ts-expect-error
     definePolicy({ ...base, forbids: [{ ...forbid, roles: ['boss'] }] });
     // @ts-expect-error
+    definePolicy({ ...base, forbids: [{ ...forbid, actions: ['entry.import'] }] });
+    // @ts-expect-error
+    definePolicy({ ...base, forbids: [{ ...forbid, when: equals(resource('createdby'), 'x') }] });
+    // @ts-expect-error
     definePolicy({ ...base, forbids: [{ ...forbid, unless: equals(resource('nope'), 'x') }] });
     // @ts-expect-error a forbid says why
     definePolicy({ ...base, forbids: [{ id: 'f', actions: ['entry.read'] }] });
@@ -186,6 +190,10 @@ describe('what does not compile at a check', () => {
     policy.authorize(context, 'entry.delete', { org });
     // @ts-expect-error
     policy.authorize(context, 'entry.import', { org });
+    // @ts-expect-error
+    policy.authorize(context, 'entri.read', { org });
+    // @ts-expect-error
+    policy.require(context, 'bankLine.approve', { org });
     // @ts-expect-error
     policy.authorize(context, 'entry.read');
     // @ts-expect-error

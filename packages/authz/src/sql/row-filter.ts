@@ -68,11 +68,35 @@ export function rowFilter<R extends Resources, Role extends string, A extends Ac
   columns: ColumnsOf<R, A>,
 ): RowFilter {
   const { expression, stepUp } = compileRowFilter(policy, context, action, columns);
-  return Object.freeze({
-    possible: !(expression.kind === 'constant' && !expression.value),
-    stepUp,
-    toSql: (first = 1) => parameterSql(expression, first),
-  });
+  return new CompiledRowFilter(expression, stepUp);
+}
+
+/** The only implementation of `RowFilter`; internal to the package. */
+export class CompiledRowFilter implements RowFilter {
+  readonly possible: boolean;
+  readonly stepUp: StepUp | undefined;
+  readonly #expression: SqlExpression;
+
+  constructor(expression: SqlExpression, stepUp: StepUp | undefined) {
+    this.possible = !(expression.kind === 'constant' && !expression.value);
+    this.stepUp = stepUp;
+    this.#expression = expression;
+    Object.freeze(this);
+  }
+
+  toSql(first = 1): SqlText {
+    return parameterSql(this.#expression, first);
+  }
+
+  /**
+   * The expression, for renderers.
+   *
+   * @throws TypeError for a look-alike: nothing but this file says which rows.
+   */
+  static expressionOf(filter: RowFilter): SqlExpression {
+    if (typeof filter === 'object' && filter !== null && #expression in filter) return filter.#expression;
+    throw new TypeError('not a row filter of this package');
+  }
 }
 
 /** The filter as data, for renderers. */

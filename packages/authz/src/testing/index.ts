@@ -6,7 +6,21 @@ import { type Approval, type ApprovalInit, MintedApproval } from '../approval.ts
 import { MintedSessionFacts, type SessionFacts, type SessionFactsInit } from '../session-facts.ts';
 
 export type { Approval, ApprovalInit } from '../approval.ts';
+export type { DeclaredRoute } from '../routes/access.ts';
 export type { SessionFacts, SessionFactsInit } from '../session-facts.ts';
+export { type CredentialStoreCase, credentialStoreCases } from './credential-store-cases.ts';
+export {
+  DenialMatrixError,
+  type DenialMatrixOptions,
+  denialMatrix,
+  type MatrixCell,
+  type MatrixRequest,
+  type MatrixResponse,
+  type ProtectedCase,
+  type PublicCase,
+} from './denial-matrix.ts';
+export { type KeyStoreCase, keyStoreCases } from './key-store-cases.ts';
+export { memoryApiKeyStore, memoryCredentialStore } from './memory-key-store.ts';
 
 /**
  * Mints session facts without any verification.

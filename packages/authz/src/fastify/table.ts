@@ -1,0 +1,37 @@
+/**
+ * The routing table of Fastify. It has no list of its routes, so the watch starts while the table is empty and is told of
+ * every addition by `onRoute`, in plugins that load later too. Invariant: an application with an undeclared route does not
+ * become ready.
+ */
+import type { FastifyInstance } from 'fastify';
+import { AuthzUndeclaredRoutesError, type RouteName } from '../errors.ts';
+
+/** Starts the watch; gives the set to which the handlers of declared routes are added before they are registered. */
+export function watchTable(app: FastifyInstance): Set<unknown> {
+  const before = printedRoutes(app.printRoutes({ commonPrefix: false }));
+  if (before.length > 0) throw new AuthzUndeclaredRoutesError(before);
+  const known = new Set<unknown>();
+  const undeclared: RouteName[] = [];
+  app.addHook('onRoute', ({ method, url, handler }) => {
+    if (known.has(handler)) return;
+    for (const each of [method].flat()) undeclared.push({ method: each, path: url });
+  });
+  app.addHook('onReady', async () => {
+    if (undeclared.length > 0) throw new AuthzUndeclaredRoutesError(undeclared);
+  });
+  return known;
+}
+
+/** Reads the printed tree: each line is a part of a path below the line it is indented under, with its methods. */
+function printedRoutes(tree: string): readonly RouteName[] {
+  const parents: string[] = [];
+  return tree.split('\n').flatMap((line) => {
+    const [, indent = '', part = '', methods] = /^([│ ]*)[├└]── (.*?)(?: \(([A-Z, -]+)\))?$/.exec(line) ?? [];
+    if (part === '') return [];
+    const depth = indent.length / 4;
+    const path = `${parents[depth - 1] ?? ''}${part}`;
+    parents.length = depth;
+    parents.push(path);
+    return (methods?.split(', ') ?? []).map((method) => ({ method, path }));
+  });
+}
