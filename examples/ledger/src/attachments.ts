@@ -1,29 +1,31 @@
 /**
- * Receipts and contracts attached to entries: encrypted while they are written, bound to organisation and row, readable
- * by range. The store is a local directory here. A file without its row is unreachable and opens for nobody else.
+ * Receipts and contracts attached to entries: encrypted while they are sent, bound to organisation and row, readable by
+ * range. The key of the object is in the row. Storage refuses a key of another organisation before anything is sent, and
+ * the server behind it refuses once more.
+ *
+ * An upload holds no connection to the database: the object is stored first, then its row is written in a short
+ * transaction. A crash between the two leaves an object without a row, which nobody can reach or open through the app;
+ * `orphanedAttachments` finds it by listing.
  */
-import { createWriteStream } from 'node:fs';
-import { mkdir, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
-import { encryptTransform, fileSource, openFile } from '@ringfence/crypto/files';
-import type { OrgId } from '@ringfence/tenancy';
+import { encryptTransform, openFile, type RangeSource } from '@ringfence/crypto/files';
+import { withEncryption } from '@ringfence/crypto/kysely';
+import type { OrgObjects } from '@ringfence/tenancy/storage';
 import { v7 as uuidv7 } from 'uuid';
 import { EntryNotFoundError } from './entries.ts';
-import { guarded } from './guarded.ts';
+import { decide, guarded } from './guarded.ts';
 import type { Ledger } from './ledger.ts';
+import { columns } from './schema.ts';
 import type { Session } from './session.ts';
 
 const TABLE = 'ledger.attachment';
+/** First segment of the keys of attachments, below the organisation's prefix. */
+const FOLDER = 'attachments';
 const cell = (id: string) => ({ table: TABLE, column: 'content', row: id });
 
-/** Path of an attachment. Both parts are ids this app made, never a name a user gave. */
-export function attachmentPath(ledger: Ledger, org: OrgId, id: string): string {
-  return join(ledger.attachmentsDir, org, id);
-}
-
-/** Attaches a file to an entry and returns the attachment's id. Nothing stays behind when it fails half way, but for the file of a COMMIT without an answer. */
+/** Attaches a file to an entry and returns the attachment's id. */
 export async function attachFile(
   ledger: Ledger,
   session: Session,
@@ -32,33 +34,25 @@ export async function attachFile(
   content: Readable,
 ): Promise<string> {
   const id = uuidv7();
-  const path = attachmentPath(ledger, session.org, id);
-  try {
-    return await guarded(ledger, session, async ({ db, keys, authorize, record }) => {
-      authorize('entry.attach', { id: entryId });
-      const entry = await db
-        .selectFrom('ledger.entry')
-        .select('id')
-        .where('id', '=', entryId)
-        .executeTakeFirst();
-      if (entry === undefined) throw new EntryNotFoundError(entryId);
-      await mkdir(join(ledger.attachmentsDir, session.org), { recursive: true });
-      await pipeline(
-        content,
-        encryptTransform(keys, cell(id)),
-        createWriteStream(`${path}.part`, { flags: 'wx' }),
-      );
-      await rename(`${path}.part`, path);
-      await db.insertInto(TABLE).values({ id, entry_id: entryId, name }).execute();
-      await record('attachment.added', { target: id, outcome: 'success', data: { entry: entryId } });
-      return id;
-    });
-  } catch (error) {
-    await rm(`${path}.part`, { force: true });
-    // Where the answer to COMMIT was lost, the row may be there: an orphaned file is harmless, a lost one is not.
-    if ((error as { code?: unknown }).code !== 'tenancy.connection_lost') await rm(path, { force: true });
-    throw error;
-  }
+  await decide(ledger, session, 'entry.attach', { id: entryId });
+  const entry = await ledger.tenancy
+    .forOrg(session.org, session.principal)
+    .selectFrom('ledger.entry')
+    .select('id')
+    .where('id', '=', entryId)
+    .executeTakeFirst();
+  if (entry === undefined) throw new EntryNotFoundError(entryId);
+  const keys = await ledger.keyring.org(session.org);
+  const objects = ledger.storage.forOrg(session.org);
+  const objectKey = await pipeline(content, encryptTransform(keys, cell(id)), (sealed) =>
+    objects.put([FOLDER, id], sealed),
+  );
+  return await guarded(ledger, session, async ({ db, authorize, record }) => {
+    authorize('entry.attach', { id: entryId });
+    await db.insertInto(TABLE).values({ id, entry_id: entryId, name, object_key: objectKey }).execute();
+    await record('attachment.added', { target: id, outcome: 'success', data: { entry: entryId } });
+    return id;
+  });
 }
 
 /** An attachment's name, size in bytes, and the bytes asked for. */
@@ -76,7 +70,8 @@ export class AttachmentNotFoundError extends Error {
 }
 
 /**
- * Reads a range of an attachment; only the chunks it touches are read and authenticated.
+ * Reads a range of an attachment; only the chunks it touches are read and authenticated. No byte is handed out before the
+ * audit event of the read is committed.
  *
  * @throws AttachmentNotFoundError when the organisation has no such attachment.
  */
@@ -87,14 +82,54 @@ export async function readAttachment(
   offset: number,
   length: number,
 ): Promise<AttachmentRange> {
-  return await guarded(ledger, session, async ({ db, keys, authorize, record }) => {
-    const row = await db.selectFrom(TABLE).select(['id', 'name']).where('id', '=', id).executeTakeFirst();
-    if (row === undefined) throw new AttachmentNotFoundError(`no attachment ${id} in this organisation`);
+  const keys = await ledger.keyring.org(session.org);
+  const handle = ledger.tenancy.forOrg(session.org, session.principal);
+  const row = await withEncryption(handle, keys, columns)
+    .selectFrom(TABLE)
+    .select(['id', 'org_id', 'name', 'object_key'])
+    .where('id', '=', id)
+    .executeTakeFirst();
+  if (row === undefined) throw new AttachmentNotFoundError(`no attachment ${id} in this organisation`);
+  await decide(ledger, session, 'entry.read', { id });
+  const source = await objectSource(ledger.storage.forOrg(session.org), row.object_key);
+  const file = await openFile(keys, cell(id), source);
+  const bytes = await file.read(offset, length);
+  return await guarded(ledger, session, async ({ authorize, record }) => {
     authorize('entry.read', { id });
-    await using source = await fileSource(attachmentPath(ledger, session.org, id));
-    const file = await openFile(keys, cell(id), source);
-    const bytes = await file.read(offset, length);
     await record('attachment.read', { target: id, outcome: 'success' });
     return { name: row.name, size: file.size, bytes };
   });
+}
+
+/** An object as a source of ranges, all of the same version of it. */
+async function objectSource(objects: OrgObjects, key: string): Promise<RangeSource> {
+  const { size, etag } = await objects.head(key);
+  return {
+    size,
+    read: async (offset, length) => {
+      const range = { first: offset, last: offset + length - 1 };
+      return await buffer((await objects.get(key, { range, ifMatch: etag })).body);
+    },
+  };
+}
+
+/** Keys of attachments that were stored at least `olderThanMs` ago and have no row: uploads that never got to one. */
+export async function orphanedAttachments(
+  ledger: Ledger,
+  session: Session,
+  olderThanMs: number,
+): Promise<string[]> {
+  await decide(ledger, session, 'entry.read', { id: 'orphans' });
+  const before = Date.now() - olderThanMs;
+  const stored: string[] = [];
+  for await (const { key, modified } of ledger.storage.forOrg(session.org).list({ under: [FOLDER] })) {
+    if (modified.getTime() <= before) stored.push(key);
+  }
+  const rows = await ledger.tenancy
+    .forOrg(session.org, session.principal)
+    .selectFrom(TABLE)
+    .select('object_key')
+    .execute();
+  const known = new Set(rows.map((row) => row.object_key));
+  return stored.filter((key) => !known.has(key));
 }

@@ -1,145 +1,131 @@
 /**
- * Imports a bank statement in CSV through the guarded path: one decision, one transaction, one audit event with the
- * file's digest. A malformed line stops the whole file, so that half a statement never looks like a whole one.
+ * Importing a bank statement, as its member sees it: hand the file in, wait, see the lines. The work itself is a job
+ * (`import-job.ts`). A statement's row says how it ended; a crash between its commit and the sending of the job leaves it
+ * `received` for good, and its object with it: nothing was imported, and the member hands the file in again.
  */
-import { createHash } from 'node:crypto';
-import { parse } from 'csv-parse/sync';
+import { setTimeout as delay } from 'node:timers/promises';
+import { encryptBytes } from '@ringfence/crypto/files';
+import { sendJob } from '@ringfence/tenancy/pg-boss';
 import { v7 as uuidv7 } from 'uuid';
-import { z } from 'zod';
-import { guarded } from './guarded.ts';
+import { type BankLine, StatementError, type StatementProblem } from './bank-statement.ts';
+import { decide, guarded } from './guarded.ts';
 import type { Ledger } from './ledger.ts';
+import { STATEMENT_IMPORT } from './queues.ts';
 import type { Session } from './session.ts';
-
-const TABLE = 'ledger.bank_line';
-
-/** Lines per statement: PostgreSQL takes 65 535 parameters. */
-const CHUNK = 1_000;
-
-const amount = z
-  .string()
-  .regex(/^-?\d{1,12}\.\d{2}$/)
-  .transform((text) => Number(text.replace('.', '')));
-
-const line = z.object({
-  booking_date: z.iso.date(),
-  bank_transaction_id: z.string().min(1).max(64),
-  counterparty: z.string().max(200),
-  description: z.string().max(500),
-  reference: z.string().max(140),
-  amount,
-  currency: z.string().regex(/^[A-Z]{3}$/),
-});
-
-/** A line of a bank statement. */
-export interface BankLine {
-  readonly bankTransactionId: string;
-  readonly bookedOn: string;
-  readonly amountCents: number;
-  readonly currency: string;
-  readonly counterparty: string;
-  readonly description: string;
-  readonly reference: string;
-}
 
 /** An imported line: what the bookkeeper sees next to the id of its row. */
 export interface ImportedLine extends BankLine {
   readonly id: string;
 }
 
-/** Thrown when a statement cannot be taken; nothing of it is imported. */
-export class StatementError extends Error {
-  override readonly name: string = 'StatementError';
-  /** Stable machine-readable code. */
-  readonly code: 'ledger.malformed_statement' | 'ledger.statement_already_imported';
+/** The cell a statement's object is encrypted for. */
+export const statementCell = (statement: string) => ({
+  table: 'ledger.statement',
+  column: 'content',
+  row: statement,
+});
 
-  constructor(code: StatementError['code'], message: string) {
-    super(message);
-    this.code = code;
+/**
+ * Takes a statement and enqueues its import; returns the statement's id. The content goes into the organisation's objects,
+ * encrypted; the job carries its key, sealed.
+ *
+ * @throws AuthzDeniedError when the member may not import.
+ */
+export async function enqueueImport(
+  ledger: Ledger,
+  session: Session,
+  file: string,
+  csv: string,
+): Promise<string> {
+  const statement = uuidv7();
+  await decide(ledger, session, 'bankLine.import', { id: statement });
+  const keys = await ledger.keyring.org(session.org);
+  const sealed = encryptBytes(keys, statementCell(statement), new TextEncoder().encode(csv));
+  const objectKey = await ledger.storage.forOrg(session.org).put(['statements', statement], sealed);
+  await guarded(ledger, session, async ({ db, authorize, record }) => {
+    authorize('bankLine.import', { id: statement });
+    const row = { id: statement, file, object_key: objectKey, status: 'received' } as const;
+    await db
+      .insertInto('ledger.statement')
+      .values({ ...row, problem: null, problem_code: null })
+      .execute();
+    await record('statement.received', { target: statement, outcome: 'success', data: { file } });
+  });
+  const { key } = session;
+  await sendJob(ledger.jobs, ledger.queue, STATEMENT_IMPORT, {
+    org: session.org,
+    principal: session.principal,
+    payload: { statement, file, objectKey, ...(key === undefined ? {} : { key }) },
+  });
+  return statement;
+}
+
+/** How often the row of a statement is looked at, ms. */
+const LOOK_MS = 25;
+
+/**
+ * Waits until a statement has been imported.
+ *
+ * @throws StatementError when it was refused.
+ * @throws Error when it has not ended within `timeoutMs`.
+ */
+export async function imported(
+  ledger: Ledger,
+  session: Session,
+  statement: string,
+  timeoutMs = 30_000,
+): Promise<void> {
+  const db = ledger.tenancy.forOrg(session.org, session.principal);
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    const { status, problem, problem_code } = await db
+      .selectFrom('ledger.statement')
+      .select(['status', 'problem', 'problem_code'])
+      .where('id', '=', statement)
+      .executeTakeFirstOrThrow();
+    if (status === 'imported') return;
+    if (status === 'refused') throw new StatementError(problem_code as StatementProblem, problem ?? '');
+    if (performance.now() > deadline) throw new Error(`statement ${statement} was not imported in time`);
+    await delay(LOOK_MS);
   }
 }
 
-/**
- * Reads a statement.
- *
- * @throws StatementError that names the first bad line, never its content.
- */
-export function parseStatement(csv: string): BankLine[] {
-  let records: unknown[];
-  try {
-    records = parse(csv, { columns: true, skip_empty_lines: true, bom: true });
-  } catch (error) {
-    const { lines } = error as { lines?: number };
-    throw malformed(`line ${lines ?? '?'} is no CSV record with the columns of the header`);
-  }
-  if (records.length === 0) throw malformed('the statement has no lines');
-  return records.map((record, index) => {
-    const parsed = line.safeParse(record);
-    if (!parsed.success) {
-      const column = parsed.error.issues[0]?.path.join('.') ?? '';
-      throw malformed(`line ${index + 2}: column ${column} is not as expected`);
-    }
-    const { data } = parsed;
-    return {
-      bankTransactionId: data.bank_transaction_id,
-      bookedOn: data.booking_date,
-      amountCents: data.amount,
-      currency: data.currency,
-      counterparty: data.counterparty,
-      description: data.description,
-      reference: data.reference,
-    };
+/** The lines of a statement, opened, in the order of the file. */
+export async function statementLines(
+  ledger: Ledger,
+  session: Session,
+  statement: string,
+): Promise<ImportedLine[]> {
+  return await guarded(ledger, session, async ({ db, authorize, record }) => {
+    authorize('bankLine.read', { id: statement });
+    const rows = await db
+      .selectFrom('ledger.bank_line')
+      .selectAll()
+      .where('statement_id', '=', statement)
+      .orderBy('id')
+      .execute();
+    await record('statement.read', { target: statement, outcome: 'success', data: { lines: rows.length } });
+    return rows.map((row) => ({
+      id: row.id,
+      bankTransactionId: row.bank_transaction_id,
+      bookedOn: row.booked_on,
+      amountCents: Number(row.amount_cents),
+      currency: row.currency,
+      counterparty: row.counterparty,
+      description: row.description,
+      reference: row.reference,
+    }));
   });
 }
 
-function malformed(message: string): StatementError {
-  return new StatementError('ledger.malformed_statement', message);
-}
-
-/** SQLSTATE unique_violation: the bank's id of a line is unique in an organisation. */
-function alreadyImported(error: unknown): boolean {
-  return (error as { code?: unknown }).code === '23505';
-}
-
-/** Imports a statement and returns its lines with their ids, in the order of the file. */
+/** All three: hands a statement in, waits for a worker, and returns its lines. */
 export async function importStatement(
   ledger: Ledger,
   session: Session,
   file: string,
   csv: string,
 ): Promise<ImportedLine[]> {
-  const statement = uuidv7();
-  return await guarded(ledger, session, async ({ db, authorize, record }) => {
-    authorize('bankLine.import', { id: statement });
-    const imported = parseStatement(csv).map((parsed) => ({ ...parsed, id: uuidv7() }));
-    for (let from = 0; from < imported.length; from += CHUNK) {
-      await db
-        .insertInto(TABLE)
-        .values(
-          imported.slice(from, from + CHUNK).map((row) => ({
-            id: row.id,
-            bank_transaction_id: row.bankTransactionId,
-            booked_on: row.bookedOn,
-            amount_cents: row.amountCents,
-            currency: row.currency,
-            counterparty: row.counterparty,
-            description: row.description,
-            reference: row.reference,
-          })),
-        )
-        .execute()
-        .catch((error: unknown) => {
-          if (!alreadyImported(error)) throw error;
-          throw new StatementError(
-            'ledger.statement_already_imported',
-            'a line of this statement was imported before: nothing of it is imported again',
-          );
-        });
-    }
-    await record('statement.imported', {
-      target: statement,
-      outcome: 'success',
-      data: { file, lines: imported.length, sha256: createHash('sha256').update(csv).digest('hex') },
-    });
-    return imported;
-  });
+  const statement = await enqueueImport(ledger, session, file, csv);
+  await imported(ledger, session, statement);
+  return await statementLines(ledger, session, statement);
 }

@@ -5,16 +5,17 @@
  * is the body's business.
  */
 import type { EventInput, EventName, Receipt } from '@ringfence/audit';
-import { AuthzApprovalRequiredError, AuthzDeniedError, AuthzStepUpRequiredError } from '@ringfence/authz';
 import type { OrgKeys } from '@ringfence/crypto';
 import { withEncryption } from '@ringfence/crypto/kysely';
-import { atCommit, type QueuedStatement } from '@ringfence/tenancy';
+import { atCommit, type OrgTransaction, type QueuedStatement } from '@ringfence/tenancy';
+import type { JobContext } from '@ringfence/tenancy/jobs';
 import type { Kysely } from 'kysely';
 import type { events } from './events.ts';
 import type { Ledger } from './ledger.ts';
-import { type LedgerAction, policy } from './policy.ts';
+import type { LedgerAction } from './policy.ts';
+import { recordingRefusals } from './refusals.ts';
 import { columns, type Database } from './schema.ts';
-import type { Session } from './session.ts';
+import type { Access, Session } from './session.ts';
 
 /** What the body of a guarded request works with. */
 export interface Guarded {
@@ -43,40 +44,115 @@ export class UnguardedRequestError extends Error {
   readonly code: string = 'ledger.unguarded_request';
 }
 
-/** Runs `body` as one guarded request of `session`. */
+/** Queues the audit event of a change. */
+type RecordEvent = Guarded['record'];
+
+/** Runs an effect in a transaction of one organisation; undefined when the effect had been committed before. */
+type Transact = <R>(effect: (trx: OrgTransaction<Database>) => Promise<R>) => Promise<R | undefined>;
+
+/** Runs `body` as one guarded request of `session`; again from the start, if the lease of its keys ended meanwhile. */
 export async function guarded<T>(
   ledger: Ledger,
   session: Session,
   body: (request: Guarded) => Promise<T>,
 ): Promise<T> {
-  const handle = ledger.tenancy.forOrg(session.org, { actor: session.actor });
-  const keys = await ledger.keyring.org(session.org);
-  const context = { principal: { id: session.actor, org: session.org, roles: session.roles } };
+  const handle = ledger.tenancy.forOrg(session.org, session.principal);
+  const transact: Transact = (effect) => handle.transaction().execute(effect);
+  const done = await withLease(() => guardedBy(ledger, session, transact, body));
+  if (done === undefined) throw new UnguardedRequestError('the transaction did not run the request');
+  return done.value;
+}
+
+/** Runs `body` as the effect of a job, on behalf of who enqueued it; undefined when an earlier run has committed it. */
+export async function guardedOnce<T>(
+  ledger: Ledger,
+  session: Session,
+  once: JobContext<unknown, Database, unknown>['once'],
+  body: (request: Guarded) => Promise<T>,
+): Promise<{ readonly value: T } | undefined> {
+  const transact: Transact = async (effect) => {
+    const outcome = await once(effect);
+    return outcome.ran ? outcome.result : undefined;
+  };
+  return await guardedBy(ledger, session, transact, body);
+}
+
+/**
+ * Decides before work that needs no transaction, such as an upload, so that it is not done in vain and holds no
+ * connection. The transaction behind it decides again. A refusal is recorded.
+ */
+export async function decide(
+  ledger: Ledger,
+  session: Session,
+  action: LedgerAction,
+  resource: ResourceFacts,
+): Promise<void> {
+  await recordingRefusals(ledger, session, async () =>
+    requireAllowed(session, await session.admit(), action, resource),
+  );
+}
+
+/** A change of the system's own, without a member's decision: it commits with its audit event or not at all. */
+export async function recorded<T>(
+  ledger: Ledger,
+  transact: Transact,
+  body: (trx: OrgTransaction<Database>, record: RecordEvent) => Promise<T>,
+): Promise<{ readonly value: T } | undefined> {
+  const done = await transact(async (trx) => {
+    let last: { readonly receipt: Receipt; readonly queued: QueuedStatement } | undefined;
+    const value = await body(trx, async (type, event) => {
+      const receipt = ledger.audit.prepare(type, event);
+      last = { receipt, queued: await atCommit(trx, receipt.query) };
+    });
+    return { value, ...recordedOrThrow(last) };
+  });
+  if (done === undefined) return undefined;
+  await sealedOrLater(ledger, done.receipt, done.queued);
+  return { value: done.value };
+}
+
+/** The transaction that a lease did not outlive left nothing. Asking for keys again asks the KMS: a revoked key stays revoked. */
+async function withLease<T>(run: () => Promise<T>): Promise<T> {
+  return await run().catch(async (error: unknown) => {
+    if ((error as { code?: unknown }).code !== 'crypto.lease_expired') throw error;
+    return await run();
+  });
+}
+
+async function guardedBy<T>(
+  ledger: Ledger,
+  session: Session,
+  transact: Transact,
+  body: (request: Guarded) => Promise<T>,
+): Promise<{ readonly value: T } | undefined> {
   let decided = false;
-  try {
-    const { value, receipt, queued } = await handle.transaction().execute(async (trx) => {
-      let recorded: { readonly receipt: Receipt; readonly queued: QueuedStatement } | undefined;
+  return await recordingRefusals(ledger, session, async () => {
+    const access = await session.admit();
+    const keys = await ledger.keyring.org(session.org);
+    return await recorded(ledger, transact, async (trx, record) => {
       const value = await body({
         db: withEncryption(trx, keys, columns),
         keys,
         authorize: (action, resource) => {
-          policy.require(context, action, { org: session.org, ...resource });
+          requireAllowed(session, access, action, resource);
           decided = true;
         },
-        record: async (type, event) => {
-          const receipt = ledger.audit.prepare(type, event);
-          recorded = { receipt, queued: await atCommit(trx, receipt.query) };
-        },
+        record,
       });
       if (!decided) throw new UnguardedRequestError('the request made no decision');
-      return { value, ...recordedOrThrow(recorded) };
+      return value;
     });
-    await sealedOrLater(ledger, receipt, queued);
-    return value;
-  } catch (error) {
-    if (isRefusal(error)) await recordDenial(ledger, session, error).catch(reportUnrecorded);
-    throw error;
-  }
+  });
+}
+
+/** The one place where a request is decided: with what the session was admitted with, on a resource of its organisation. */
+function requireAllowed(
+  { org }: Session,
+  access: Access,
+  action: LedgerAction,
+  resource: ResourceFacts,
+): void {
+  access.require(action, { ...resource, org });
 }
 
 /** The change is committed: whatever sealing says, it is no failure of the request. Left-over events are sealed later. */
@@ -87,31 +163,7 @@ async function sealedOrLater(ledger: Ledger, receipt: Receipt, queued: QueuedSta
   });
 }
 
-function reportUnrecorded(error: unknown): void {
-  console.error('a refusal could not be recorded:', error);
-}
-
-function recordedOrThrow<T>(recorded: T | undefined): T {
-  if (recorded === undefined) throw new UnguardedRequestError('the request recorded no audit event');
-  return recorded;
-}
-
-type Refusal = AuthzDeniedError | AuthzStepUpRequiredError | AuthzApprovalRequiredError;
-
-function isRefusal(error: unknown): error is Refusal {
-  return (
-    error instanceof AuthzDeniedError ||
-    error instanceof AuthzStepUpRequiredError ||
-    error instanceof AuthzApprovalRequiredError
-  );
-}
-
-async function recordDenial(ledger: Ledger, session: Session, error: Refusal): Promise<void> {
-  const db = ledger.tenancy.forOrg(session.org, { actor: session.actor });
-  await ledger.audit.record(db, 'access.denied', {
-    target: session.actor,
-    outcome: 'denied',
-    reason: error.message,
-    data: { action: error.decision.action, code: error.code },
-  });
+function recordedOrThrow<T>(last: T | undefined): T {
+  if (last === undefined) throw new UnguardedRequestError('the request recorded no audit event');
+  return last;
 }

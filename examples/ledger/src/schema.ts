@@ -3,17 +3,41 @@
  * `org_id` leads every key, so that a foreign key or a unique constraint can neither reach nor reveal another organisation.
  * Sealed columns refuse anything that is not in the sealed text form.
  */
+import type { AssurancePlan } from '@ringfence/authz/session';
 import { type BlindIndex, encryptedColumns, type Sealed, sealedColumnChecks } from '@ringfence/crypto/kysely';
-import { orgTablePolicy } from '@ringfence/tenancy';
+import { policySql } from '@ringfence/tenancy/policies';
 import type { ColumnType, Generated } from 'kysely';
+import { tenancySchema } from './tenancy-schema.ts';
 
 /** Every table the app reaches, by its qualified name. */
 export interface Database {
-  'ledger.org': { org_id: Generated<string>; name: string };
-  'ledger.member': { org_id: Generated<string>; user_id: string; name: string; roles: string[] };
+  'ledger.org': {
+    org_id: Generated<string>;
+    name: string;
+    plan: AssurancePlan;
+    require_mfa: Generated<boolean>;
+  };
+  'ledger.member': {
+    org_id: Generated<string>;
+    user_id: string;
+    issuer: string;
+    subject: string;
+    name: string;
+    roles: string[];
+  };
+  'ledger.statement': {
+    org_id: Generated<string>;
+    id: string;
+    file: string;
+    object_key: string;
+    status: 'received' | 'imported' | 'refused';
+    problem: string | null;
+    problem_code: string | null;
+  };
   'ledger.bank_line': {
     org_id: Generated<string>;
     id: string;
+    statement_id: string;
     bank_transaction_id: string;
     booked_on: string;
     amount_cents: ColumnType<string, number, number>;
@@ -37,7 +61,20 @@ export interface Database {
     posted_by: string;
     approved_by: string | null;
   };
-  'ledger.attachment': { org_id: Generated<string>; id: string; entry_id: string; name: Sealed<string> };
+  'ledger.review': {
+    org_id: Generated<string>;
+    id: string;
+    entry_id: string;
+    note: Sealed<string>;
+    reviewed_by: string;
+  };
+  'ledger.attachment': {
+    org_id: Generated<string>;
+    id: string;
+    entry_id: string;
+    name: Sealed<string>;
+    object_key: string;
+  };
 }
 
 /** What is sealed, and what can be searched although it is. */
@@ -48,6 +85,7 @@ export const columns = encryptedColumns<Database>({
     columns: { counterparty: 'text', description: 'text', reference: 'text' },
   },
   'ledger.attachment': { row: 'id', org: 'org_id', columns: { name: 'text' } },
+  'ledger.review': { row: 'id', org: 'org_id', columns: { note: 'text' } },
   'ledger.entry': {
     row: 'id',
     org: 'org_id',
@@ -61,27 +99,44 @@ export const columns = encryptedColumns<Database>({
   },
 });
 
-/** The DDL of schema `ledger`, with the policies and grants of each table. */
+/**
+ * The DDL of schema `ledger`. Keys are written here, for people to read; policies and grants are generated from the
+ * declaration, behind the migrations of the other packages, which it names too.
+ */
 export function ledgerSchema(appRole: string): string {
   return `
 create schema ledger;
-revoke all on schema ledger from public;
-grant usage on schema ledger to "${appRole}";
 
 create table ledger.org (
   org_id uuid primary key,
-  name text not null
+  name text not null,
+  plan text not null check (plan in ('free', 'pro', 'enterprise')),
+  require_mfa boolean not null default false
 );
 create table ledger.member (
   org_id uuid not null,
   user_id uuid not null,
+  issuer text not null,
+  subject text not null,
   name text not null,
   roles text[] not null,
-  primary key (org_id, user_id)
+  primary key (org_id, user_id),
+  unique (org_id, issuer, subject)
+);
+create table ledger.statement (
+  org_id uuid not null,
+  id uuid not null,
+  file text not null,
+  object_key text not null,
+  status text not null check (status in ('received', 'imported', 'refused')),
+  problem text check ((problem is not null) = (status = 'refused')),
+  problem_code text check ((problem_code is not null) = (status = 'refused')),
+  primary key (org_id, id)
 );
 create table ledger.bank_line (
   org_id uuid not null,
   id uuid not null,
+  statement_id uuid not null,
   bank_transaction_id text not null,
   booked_on date not null,
   amount_cents bigint not null,
@@ -90,8 +145,10 @@ create table ledger.bank_line (
   description text not null,
   reference text not null,
   primary key (org_id, id),
+  foreign key (org_id, statement_id) references ledger.statement (org_id, id),
   unique (org_id, bank_transaction_id)
 );
+create index bank_line_statement on ledger.bank_line (org_id, statement_id);
 create table ledger.entry (
   org_id uuid not null,
   id uuid not null,
@@ -110,20 +167,27 @@ create table ledger.entry (
   foreign key (org_id, bank_line_id) references ledger.bank_line (org_id, id),
   unique (org_id, bank_line_id)
 );
+create table ledger.review (
+  org_id uuid not null,
+  id uuid not null,
+  entry_id uuid not null,
+  note text not null,
+  reviewed_by text not null,
+  primary key (org_id, id),
+  foreign key (org_id, entry_id) references ledger.entry (org_id, id)
+);
+create index review_entry on ledger.review (org_id, entry_id);
 create table ledger.attachment (
   org_id uuid not null,
   id uuid not null,
   entry_id uuid not null,
   name text not null,
+  object_key text not null,
   primary key (org_id, id),
   foreign key (org_id, entry_id) references ledger.entry (org_id, id)
 );
 create index entry_bank_reference on ledger.entry (org_id, bank_reference_idx);
 ${sealedColumnChecks(columns).join('\n')}
-${orgTablePolicy({ table: 'ledger.org', appRole, privileges: ['select', 'insert'] })}
-${orgTablePolicy({ table: 'ledger.member', appRole, privileges: ['select', 'insert'] })}
-${orgTablePolicy({ table: 'ledger.bank_line', appRole, privileges: ['select', 'insert'] })}
-${orgTablePolicy({ table: 'ledger.entry', appRole, privileges: ['select', 'insert', 'update'] })}
-${orgTablePolicy({ table: 'ledger.attachment', appRole, privileges: ['select', 'insert'] })}
+${policySql(tenancySchema(appRole), { keys: false })}
 `;
 }

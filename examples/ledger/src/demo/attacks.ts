@@ -2,10 +2,14 @@
  * The attacks of the demo. Each does what an attacker would do, on the running app, and returns what stopped it. An
  * attack that is not stopped says so: nothing here assumes that the guard holds. The tests run the same functions.
  */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { sql } from 'kysely';
 import pg from 'pg';
+import { readAttachment } from '../attachments.ts';
 import { approveEntry, readEntry } from '../entries.ts';
 import type { Ledger } from '../ledger.ts';
+import { STATEMENT_IMPORT } from '../queues.ts';
 import { NOT_STOPPED, type Outcome, type Scene } from './scene.ts';
 import type { Toured } from './tour.ts';
 
@@ -18,6 +22,8 @@ export interface Stage {
   readonly theirs: Toured;
   /** URL of the app role, as a leaked configuration would give it away. */
   readonly appUrl: string;
+  /** URL of the queue's login, as a leaked configuration would give it away. */
+  readonly queueUrl: string;
   /** URL of the owner of the tables. */
   readonly ownerUrl: string;
   /** URL of the database superuser. */
@@ -72,7 +78,7 @@ const injection: Attack = {
   expected: 'tenancy.context_forged',
   run: ({ ledger, mine, theirs }) =>
     refused(async () => {
-      const handle = ledger.tenancy.forOrg(mine.org.id, { actor: mine.bookkeeper.actor });
+      const handle = ledger.tenancy.forOrg(mine.org.id, mine.bookkeeper.principal);
       const forged = `replace(current_setting('ringfence.context'), '${mine.org.id}', '${theirs.org.id}')`;
       const input = `x' or (select set_config('ringfence.context', ${forged}, true)) <> '`;
       await handle.transaction().execute(async (trx) => {
@@ -88,7 +94,7 @@ const keyRows: Attack = {
   expected: '42501',
   run: ({ ledger, mine, theirs }) =>
     refused(async () => {
-      const handle = ledger.tenancy.forOrg(mine.org.id, { actor: mine.bookkeeper.actor });
+      const handle = ledger.tenancy.forOrg(mine.org.id, mine.bookkeeper.principal);
       await sql
         .raw(`update crypto.dek_version set state = 'shredded' where org_id = '${theirs.org.id}'`)
         .execute(handle);
@@ -134,7 +140,7 @@ const editedAudit: Attack = {
       return rowCount;
     });
     if (changed === 0) throw new Error('the attack changed no row, so it shows nothing');
-    const db = ledger.tenancy.forOrg(theirs.org.id, { actor: theirs.auditor.actor });
+    const db = ledger.tenancy.forOrg(theirs.org.id, theirs.auditor.principal);
     const { findings } = await ledger.audit.verify(theirs.org.id, { db });
     const [finding] = findings;
     if (finding === undefined) return { stopped: false, code: NOT_STOPPED, answer: 'the chain verifies' };
@@ -160,6 +166,49 @@ const withoutPermission: Attack = {
     refused(() => approveEntry(ledger, mine.auditor, mine.entryIds[3] ?? '', 'looks fine to me')),
 };
 
+/** The attacker can write to the queue and has a job of its own there; the worker runs what it is handed. */
+const foreignJob: Attack = {
+  name: "A leaked queue password: the attacker's import, rewritten into a job of the other organisation",
+  expected: 'tenancy.job_altered',
+  run: ({ ledger, mine, theirs, queueUrl }) =>
+    withClient(queueUrl, async (client) => {
+      const { rows } = await client.query(
+        `select jsonb_set(data, '{envelope}', to_jsonb(replace(data->>'envelope', $1, $2))) as data
+           from pgboss.job where name = $3 and data->>'envelope' like '%|' || $1 || '|%' limit 1`,
+        [mine.org.id, theirs.org.id, STATEMENT_IMPORT],
+      );
+      const id = randomUUID();
+      await ledger.queue.send(STATEMENT_IMPORT, rows[0].data, { id });
+      for (;;) {
+        const [job] = (await client.query('select state, output from pgboss.job where id = $1', [id])).rows;
+        if (job.state === 'completed') return { stopped: false, code: NOT_STOPPED, answer: 'the job ran' };
+        if (job.state === 'failed')
+          return { stopped: true, code: job.output.code, answer: job.output.message };
+        await delay(50);
+      }
+    }),
+};
+
+const foreignObject: Attack = {
+  name: "A database superuser points an attachment's row at the object of the other organisation",
+  expected: 'tenancy.storage_foreign_key',
+  run: ({ ledger, mine, theirs, superuserUrl }) =>
+    withClient(superuserUrl, async (client) => {
+      const keyOf = async (id: string) =>
+        (await client.query('select object_key from ledger.attachment where id = $1', [id])).rows[0]
+          .object_key;
+      const point = (key: string) =>
+        client.query('update ledger.attachment set object_key = $2 where id = $1', [mine.attachmentId, key]);
+      const read = () => readAttachment(ledger, mine.controller, mine.attachmentId, 0, 10);
+      await read(); // opens before, so that only the foreign key can be what stops it
+      const own = await keyOf(mine.attachmentId);
+      await point(await keyOf(theirs.attachmentId));
+      const result = await refused(read);
+      await point(own);
+      return result;
+    }),
+};
+
 /** All attacks, in the order they are played: the one that damages the audit log comes last. */
 export const attacks: readonly Attack[] = [
   foreignEntry,
@@ -168,6 +217,8 @@ export const attacks: readonly Attack[] = [
   keyRows,
   movedCiphertext,
   withoutPermission,
+  foreignJob,
+  foreignObject,
   triggers,
   editedAudit,
 ];

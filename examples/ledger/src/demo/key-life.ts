@@ -97,6 +97,8 @@ export async function disableKey(scene: KeyScene): Promise<Outcome> {
       const took = ((performance.now() - start) / 1000).toFixed(1);
       const stated = (scene.leaseMs / 1000).toFixed(1);
       const { code = 'no code' } = error as { code?: string };
+      // A request that began before the end of the lease and opens a field behind it; the next one asks the KMS.
+      if (code === 'crypto.lease_expired') continue;
       return { stopped: true, code, answer: `reading stopped after ${took} s (stated: at most ${stated} s)` };
     }
   }
@@ -129,7 +131,8 @@ export async function shredAndRestore(scene: KeyScene): Promise<Outcome> {
   try {
     await read(scene); // opens now, so that only the shred can be what makes it dark
     await client.query('create schema backup');
-    await client.query('create table backup.entry as table ledger.entry');
+    for (const table of ['entry', 'attachment', 'review'])
+      await client.query(`create table backup.${table} as table ledger.${table}`);
     const certificate = await operations.shred(toured.org.id, { reason: 'contract ended' });
     ledger.keyring.revoke(toured.org.id);
     await ledger.audit.record(systemHandle(scene), 'keys.shredded', {
@@ -137,17 +140,22 @@ export async function shredAndRestore(scene: KeyScene): Promise<Outcome> {
       reason: certificate.reason,
       data: { wrapsDestroyed: certificate.wrapsDestroyed, certificate: certificate.digest },
     });
-    await client.query('delete from ledger.entry where org_id = $1', [toured.org.id]);
-    const { rowCount } = await client.query(
-      'insert into ledger.entry select * from backup.entry where org_id = $1',
-      [toured.org.id],
-    );
+    let restored = 0;
+    for (const table of ['review', 'attachment', 'entry'])
+      await client.query(`delete from ledger.${table} where org_id = $1`, [toured.org.id]);
+    for (const table of ['entry', 'attachment', 'review']) {
+      const { rowCount } = await client.query(
+        `insert into ledger.${table} select * from backup.${table} where org_id = $1`,
+        [toured.org.id],
+      );
+      restored += rowCount ?? 0;
+    }
     try {
       await read(scene);
     } catch (error) {
       const { code = 'no code' } = error as { code?: string };
       const wraps = `${certificate.wrapsDestroyed} wrap${certificate.wrapsDestroyed === 1 ? '' : 's'} destroyed`;
-      return { stopped: true, code, answer: `${wraps}, ${rowCount} rows restored, none of them opens` };
+      return { stopped: true, code, answer: `${wraps}, ${restored} rows restored, none of them opens` };
     }
     return { stopped: false, code: NOT_STOPPED, answer: 'the restored backup opens' };
   } finally {

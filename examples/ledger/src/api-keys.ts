@@ -1,0 +1,84 @@
+/**
+ * API keys of integrations: made by an owner, within what the owner may do, and recorded before they are handed out.
+ * A crash between the making of a key and its record leaves a key whose secret nobody has.
+ */
+import type { IssuedKey } from '@ringfence/authz/keys';
+import { v7 as uuidv7 } from 'uuid';
+import { decide, guarded } from './guarded.ts';
+import type { Ledger } from './ledger.ts';
+import type { LedgerAction, Role } from './policy.ts';
+import { recordingRefusals } from './refusals.ts';
+import type { Session } from './session.ts';
+
+/** A key to be made. */
+export interface NewKey {
+  /** What it is used for. */
+  readonly name: string;
+  /** Roles whose grants it gets. */
+  readonly roles: readonly Role[];
+  /** The only actions of theirs that it gets. */
+  readonly actions: readonly LedgerAction[];
+  /** Its life, ms, whole seconds. */
+  readonly lifetimeMs: number;
+}
+
+/** What the key of a bank feed may do: hand in bank lines, and nothing else; not even read them. */
+export const BANK_FEED: NewKey = {
+  name: 'bank feed',
+  roles: ['integration'],
+  actions: ['bankLine.import'],
+  lifetimeMs: 90 * 86_400_000,
+};
+
+/**
+ * Makes a key.
+ *
+ * @throws AuthzCeilingExceededError `authz.ceiling_exceeded` when it may do what its creator may not.
+ */
+export async function createKey(ledger: Ledger, session: Session, wanted: NewKey): Promise<IssuedKey> {
+  const requestId = uuidv7();
+  await decide(ledger, session, 'apiKey.create', { id: requestId });
+  const { org, verified } = session;
+  if (verified === undefined) throw new TypeError('only a person makes keys');
+  const { name, roles, actions, lifetimeMs } = wanted;
+  // The store has connections of its own: no transaction is open while it works.
+  const issued = await recordingRefusals(ledger, session, () =>
+    ledger.apiKeys.create({
+      session: verified,
+      org,
+      requestId,
+      name,
+      scope: { roles, actions },
+      lifetimeMs,
+    }),
+  );
+  await guarded(ledger, session, async ({ authorize, record }) => {
+    authorize('apiKey.create', { id: requestId });
+    const expiresAt = new Date(issued.expiresAt).toISOString();
+    const data = { name, roles: [...roles], actions: [...actions], expiresAt };
+    await record('api_key.created', { target: issued.id, outcome: 'success', data });
+  });
+  return issued;
+}
+
+/** Thrown when the organisation has no such key, or it has ended. */
+export class KeyNotFoundError extends Error {
+  override readonly name: string = 'KeyNotFoundError';
+  /** Stable machine-readable code. */
+  readonly code: string = 'ledger.key_not_found';
+}
+
+/**
+ * Ends a key.
+ *
+ * @throws KeyNotFoundError when the organisation has no such key, or it has ended.
+ */
+export async function revokeKey(ledger: Ledger, session: Session, id: string): Promise<void> {
+  await decide(ledger, session, 'apiKey.revoke', { id });
+  const ended = await ledger.apiKeys.revoke({ kind: 'key', org: session.org, id });
+  if (ended === 0) throw new KeyNotFoundError(`no key ${id} in this organisation that is still alive`);
+  await guarded(ledger, session, async ({ authorize, record }) => {
+    authorize('apiKey.revoke', { id });
+    await record('api_key.revoked', { target: id, outcome: 'success' });
+  });
+}

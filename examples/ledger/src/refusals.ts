@@ -1,0 +1,110 @@
+/**
+ * What counts as a refusal, and how it enters the audit log: the transaction that a refusal stopped leaves nothing, so it
+ * is recorded on its own. A refusal that cannot be recorded stays a refusal.
+ */
+import { createHash } from 'node:crypto';
+import {
+  AuthzApprovalRequiredError,
+  AuthzCeilingExceededError,
+  AuthzDeniedError,
+  AuthzStepUpRequiredError,
+} from '@ringfence/authz';
+import { AuthzKeyRefusedError } from '@ringfence/authz/keys';
+import {
+  AuthzAssuranceRefusedError,
+  AuthzSessionInsufficientError,
+  AuthzSessionRefusedError,
+  type VerifiedSession,
+} from '@ringfence/authz/session';
+import type { OrgId, Principal } from '@ringfence/tenancy';
+import type { Ledger } from './ledger.ts';
+
+const REFUSALS = [
+  AuthzDeniedError,
+  AuthzStepUpRequiredError,
+  AuthzApprovalRequiredError,
+  AuthzCeilingExceededError,
+  AuthzSessionRefusedError,
+  AuthzSessionInsufficientError,
+  AuthzAssuranceRefusedError,
+  AuthzKeyRefusedError,
+] as const;
+
+/** A refusal of whatever kind. */
+export type Refusal = InstanceType<(typeof REFUSALS)[number]>;
+
+/** Tells a refusal from a failure. */
+export function isRefusal(error: unknown): error is Refusal {
+  return REFUSALS.some((kind) => error instanceof kind);
+}
+
+/** Whose refusal it is. */
+export interface Refused {
+  readonly org: OrgId;
+  readonly actor: string;
+  readonly principal: Principal;
+}
+
+/** Runs something and records its refusal. */
+export async function recordingRefusals<T>(ledger: Ledger, by: Refused, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    if (isRefusal(error)) await recordRefusal(ledger, by, error).catch(reportUnrecorded);
+    throw error;
+  }
+}
+
+async function recordRefusal(ledger: Ledger, by: Refused, error: Refusal): Promise<void> {
+  const db = ledger.tenancy.forOrg(by.org, by.principal);
+  await ledger.audit.record(db, 'access.denied', {
+    target: by.actor,
+    outcome: 'denied',
+    reason: error.message,
+    data: { action: actionOf(error), code: error.code },
+  });
+}
+
+/** What was asked for: an action, a door through which rights are given, or entry. */
+function actionOf(error: Refusal): string {
+  if ('decision' in error) return error.decision.action;
+  return 'door' in error ? error.door : 'session.enter';
+}
+
+/**
+ * Records that somebody whose token is genuine was not let into an organisation, and throws the refusal. Who is no member
+ * is named by a digest: the log of one organisation is no place for people of another. A token that does not verify is in
+ * nobody's log: anybody can send one.
+ */
+export async function refusedAtTheDoor(
+  ledger: Ledger,
+  org: OrgId,
+  session: VerifiedSession,
+  error: unknown,
+): Promise<never> {
+  // Of other reasons it is not known whether there is such an organisation.
+  const named = error instanceof AuthzSessionRefusedError && ['member', 'connection'].includes(error.reason);
+  if (named || error instanceof AuthzSessionInsufficientError)
+    await recordAtTheDoor(ledger, org, session, error).catch(reportUnrecorded);
+  throw error;
+}
+
+async function recordAtTheDoor(
+  ledger: Ledger,
+  org: OrgId,
+  { issuer, subject }: VerifiedSession,
+  { code, message }: AuthzSessionRefusedError | AuthzSessionInsufficientError,
+): Promise<void> {
+  const member = await ledger.identity.directory.member(org, { issuer, subject });
+  const by = member === undefined ? { actor: 'system:sign-in', kind: 'system' } : { actor: member.id };
+  const digest = createHash('sha256').update(`${issuer}\n${subject}`).digest('hex');
+  await ledger.audit.record(ledger.tenancy.forOrg(org, by), 'session.refused', {
+    outcome: 'denied',
+    reason: message,
+    data: { code, issuer, subject: digest },
+  });
+}
+
+function reportUnrecorded(error: unknown): void {
+  console.error('a refusal could not be recorded:', error);
+}

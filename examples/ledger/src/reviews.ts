@@ -1,0 +1,59 @@
+/**
+ * A reviewer's look at an entry somebody else posted: a sealed note beside the entry. It approves nothing; whoever approves
+ * reads it first.
+ */
+import { v7 as uuidv7 } from 'uuid';
+import { EntryNotFoundError } from './entries.ts';
+import { guarded } from './guarded.ts';
+import type { Ledger } from './ledger.ts';
+import type { Session } from './session.ts';
+
+const TABLE = 'ledger.review';
+
+/** A review with its note opened. */
+export interface Review {
+  readonly id: string;
+  readonly note: string;
+  readonly reviewedBy: string;
+}
+
+/**
+ * Notes a review of an entry and returns its id.
+ *
+ * @throws EntryNotFoundError when the organisation has no such entry.
+ */
+export async function reviewEntry(
+  ledger: Ledger,
+  session: Session,
+  entry: string,
+  note: string,
+): Promise<string> {
+  const id = uuidv7();
+  return await guarded(ledger, session, async ({ db, authorize, record }) => {
+    const row = await db
+      .selectFrom('ledger.entry')
+      .select(['status', 'posted_by'])
+      .where('id', '=', entry)
+      .executeTakeFirst();
+    if (row === undefined) throw new EntryNotFoundError(entry);
+    authorize('entry.review', { id: entry, status: row.status, postedBy: row.posted_by });
+    await db.insertInto(TABLE).values({ id, entry_id: entry, note, reviewed_by: session.actor }).execute();
+    await record('entry.reviewed', { target: entry, outcome: 'success', data: { review: id } });
+    return id;
+  });
+}
+
+/** The reviews of an entry, oldest first. */
+export async function reviewsOf(ledger: Ledger, session: Session, entry: string): Promise<Review[]> {
+  return await guarded(ledger, session, async ({ db, authorize, record }) => {
+    authorize('entry.read', { id: entry });
+    const rows = await db
+      .selectFrom(TABLE)
+      .select(['id', 'org_id', 'note', 'reviewed_by'])
+      .where('entry_id', '=', entry)
+      .orderBy('id')
+      .execute();
+    await record('entry.read', { target: entry, outcome: 'success' });
+    return rows.map(({ id, note, reviewed_by }) => ({ id, note, reviewedBy: reviewed_by }));
+  });
+}
