@@ -20,10 +20,18 @@ export interface PostgresServer {
   stop(mode?: 'fast' | 'immediate'): Promise<void>;
 }
 
+/** A server that this process started, and can therefore crash. */
+export interface EmbeddedServer extends PostgresServer {
+  /** Immediate shutdown, as in a crash, and a start on the same files and port. */
+  crash(): Promise<void>;
+}
+
 /** Settings of one embedded server. */
 export interface PostgresOptions {
   /** Extra settings, e.g. `{ fsync: 'on' }`. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** Folder of an installed server's programs, e.g. `/usr/lib/postgresql/15/bin`, instead of the npm package. */
+  readonly binaries?: string;
 }
 
 /** uid and gid of `nobody`: PostgreSQL refuses to run as root. */
@@ -37,7 +45,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
 }
 
 /** Starts an embedded server even when `DATABASE_URL` is set (crash tests and benches need their own). */
-export async function startEmbedded(options: PostgresOptions = {}): Promise<PostgresServer> {
+export async function startEmbedded(options: PostgresOptions = {}): Promise<EmbeddedServer> {
   const folder = mkdtempSync(join(tmpdir(), 'ringfence-pg-'));
   const asRoot = process.getuid?.() === 0;
   const identity = asRoot ? { uid: UNPRIVILEGED, gid: UNPRIVILEGED } : {};
@@ -50,7 +58,7 @@ export async function startEmbedded(options: PostgresOptions = {}): Promise<Post
   };
   process.once('exit', cleanUp);
   try {
-    const bin = copyBinaries(folder);
+    const bin = options.binaries ?? copyBinaries(folder);
     const data = join(folder, 'data');
     const initdb = [
       '-D',
@@ -77,16 +85,23 @@ export async function startEmbedded(options: PostgresOptions = {}): Promise<Post
       data,
       ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
     ];
-    server = spawn(join(bin, 'postgres'), args, {
-      ...identity,
-      cwd: folder,
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
-    await readyToAccept(server);
-    const running = server;
+    const run = async (): Promise<ChildProcess> => {
+      server = spawn(join(bin, 'postgres'), args, {
+        ...identity,
+        cwd: folder,
+        stdio: ['ignore', 'ignore', 'pipe'],
+      });
+      await readyToAccept(server);
+      return server;
+    };
+    let running = await run();
     return {
       url: `postgres://postgres@127.0.0.1:${port}/postgres`,
       kind: 'embedded',
+      crash: async () => {
+        await end(running, 'immediate');
+        running = await run();
+      },
       stop: async (mode = 'fast') => {
         await end(running, mode);
         process.removeListener('exit', cleanUp);

@@ -2,15 +2,17 @@ import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { installContextKey, orgTablePolicy, tenancyMigrations } from '@ringfence/tenancy';
+import { installContextKey, tenancyMigrations } from '@ringfence/tenancy';
+import { orgTablePolicy } from '@ringfence/tenancy/policies';
 import { Kysely, PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
 import { expect, inject, test } from 'vitest';
+import { onlyFence } from './doc-snippets.ts';
 import { createTestDatabase } from './test-database.ts';
 
 const root = new URL('..', import.meta.url);
 const readme = readFileSync(new URL('README.md', root), 'utf8');
-const block = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? '';
+const block = onlyFence(readme, 'ts');
 
 test('the block of the README has at most 20 lines, runs, and fails closed', async () => {
   expect(block.trim().split('\n').length).toBeLessThanOrEqual(20);

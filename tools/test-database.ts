@@ -15,12 +15,24 @@ export interface TestDatabase {
   readonly appUrl: string;
   /** URL of the login that only the key store uses. */
   readonly keysUrl: string;
+  /** URL of the login that only the job queue uses; it owns the queue's schema, once that is made. */
+  readonly queueUrl: string;
+  /** URL of the login that only signs checkpoints of the audit log. */
+  readonly checkpointerUrl: string;
+  /** URL of the login that only copies the audit log to a write-once store. */
+  readonly copierUrl: string;
   /** Name of the owner role. */
   readonly owner: string;
   /** Name of the app role. */
   readonly app: string;
   /** Name of the key store's role. */
   readonly keys: string;
+  /** Name of the job queue's role. */
+  readonly queue: string;
+  /** Name of the checkpointer's role. */
+  readonly checkpointer: string;
+  /** Name of the copier's role. */
+  readonly copier: string;
   /** Drops the database and its roles. */
   drop(): Promise<void>;
 }
@@ -32,15 +44,19 @@ export async function createTestDatabase(serverUrl: string, label: string): Prom
   const owner = `owner_${suffix}`;
   const app = `app_${suffix}`;
   const keys = `keys_${suffix}`;
+  const queue = `queue_${suffix}`;
+  const checkpointer = `checkpointer_${suffix}`;
+  const copier = `copier_${suffix}`;
+  const logins = [app, keys, queue, checkpointer, copier];
   const password = randomBytes(16).toString('hex');
   await asSuperuser(serverUrl, async (client) => {
     await client.query(`create role ${owner} login nosuperuser nobypassrls password '${password}'`);
-    for (const role of [app, keys]) {
+    for (const role of logins) {
       await client.query(`create role ${role} login nosuperuser nobypassrls password '${password}'`);
     }
     await client.query(`create database ${name} owner ${owner}`);
     await client.query(`revoke all on database ${name} from public`);
-    await client.query(`grant connect on database ${name} to ${app}, ${keys}`);
+    await client.query(`grant connect on database ${name} to ${logins.join(', ')}`);
   });
   const urlFor = (role?: string) => {
     const url = new URL(serverUrl);
@@ -56,15 +72,19 @@ export async function createTestDatabase(serverUrl: string, label: string): Prom
     ownerUrl: urlFor(owner),
     appUrl: urlFor(app),
     keysUrl: urlFor(keys),
+    queueUrl: urlFor(queue),
+    checkpointerUrl: urlFor(checkpointer),
+    copierUrl: urlFor(copier),
     owner,
     app,
     keys,
+    queue,
+    checkpointer,
+    copier,
     drop: () =>
       asSuperuser(serverUrl, async (client) => {
         await client.query(`drop database if exists ${name} with (force)`);
-        await client.query(`drop role if exists ${app}`);
-        await client.query(`drop role if exists ${keys}`);
-        await client.query(`drop role if exists ${owner}`);
+        await client.query(`drop role if exists ${logins.join(', ')}, ${owner}`);
       }),
   };
 }

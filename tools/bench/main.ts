@@ -7,8 +7,10 @@ import { parseArgs } from 'node:util';
 import { type BenchRow, runCase, type Suite } from './suite.ts';
 
 const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
+  tenancy: async () => (await import('../../packages/tenancy/bench/suite.ts')).suite,
   crypto: async () => (await import('../../packages/crypto/bench/suite.ts')).suite,
-  audit: async () => (await import('../../packages/audit/bench/append.ts')).suite,
+  audit: async () => (await import('../../packages/audit/bench/suite.ts')).suite,
+  authz: async () => (await import('../../packages/authz/bench/suite.ts')).suite,
   app: async () => (await import('../../examples/ledger/bench/app.ts')).suite,
 };
 

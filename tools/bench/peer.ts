@@ -3,7 +3,6 @@
  * installs it from the folder's lockfile.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -11,13 +10,15 @@ const folder = fileURLToPath(new URL('peers/', import.meta.url));
 
 /** Imports a peer's module. */
 export async function loadPeer<Module>(specifier: string): Promise<Module> {
-  if (!existsSync(`${folder}node_modules`)) {
-    execFileSync('pnpm', ['install', '--ignore-workspace', '--frozen-lockfile'], {
-      cwd: folder,
-      stdio: 'inherit',
-    });
+  const resolve = () => createRequire(`${folder}package.json`).resolve(specifier);
+  let resolved: string;
+  try {
+    resolved = resolve();
+  } catch {
+    // The folder is a workspace of its own, so that its settings apply.
+    execFileSync('pnpm', ['install', '--frozen-lockfile'], { cwd: folder, stdio: 'inherit' });
+    resolved = resolve();
   }
-  const resolved = createRequire(`${folder}package.json`).resolve(specifier);
   const module = (await import(pathToFileURL(resolved).href)) as Module & { default?: Module };
   return module.default === undefined ? module : { ...module.default, ...module };
 }

@@ -27,8 +27,10 @@ export interface BenchCase {
   readonly unit: string;
   /** Name of the subject that is the limit. */
   readonly limit?: string;
-  /** Measured rounds; one more is run first and thrown away. Default 7. */
+  /** Measured rounds; one more is run first and thrown away, unless `warmsUp`. Default 7. */
   readonly rounds?: number;
+  /** True when each slice warms up by itself, in a process of its own: no round is thrown away. */
+  readonly warmsUp?: boolean;
   /** True when the case takes minutes and runs only with `--long`. */
   readonly long?: boolean;
   /** Makes the subjects ready. */
@@ -64,7 +66,7 @@ export async function runCase(suite: string, bench: BenchCase): Promise<BenchRow
   const rounds = bench.rounds ?? 7;
   const values = new Map<string, number[]>(subjects.map(({ name }) => [name, []]));
   try {
-    for (let round = -1; round < rounds; round++) {
+    for (let round = bench.warmsUp === true ? 0 : -1; round < rounds; round++) {
       for (let turn = 0; turn < subjects.length; turn++) {
         const subject = subjects[(turn + Math.max(0, round)) % subjects.length];
         if (subject === undefined) continue;

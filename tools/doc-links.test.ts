@@ -1,0 +1,38 @@
+/** Every page is reached from the README by following links, and no link leads nowhere. */
+import { globSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const PACKAGES = globSync('packages/*/README.md', { cwd: root });
+/** The target of a link to a file; headings and other sites are none. */
+const LINK = /\]\(([^)#\s:]+)(?:#[^)\s]*)?\)/g;
+
+/** Files that a page links to; a folder stands for the pages in it. */
+function linked(page: string): string[] {
+  return [...readFileSync(join(root, page), 'utf8').matchAll(LINK)].flatMap(([, target = '']) => {
+    const path = normalize(join(dirname(page), target));
+    const kind = statSync(join(root, path), { throwIfNoEntry: false });
+    if (kind?.isDirectory() === true) return globSync(`${path}/*.md`, { cwd: root });
+    return kind === undefined ? [`missing: ${path}, linked from ${page}`] : [path];
+  });
+}
+
+test('every guide and format is reached from the README', () => {
+  const seen = new Set<string>();
+  const missing: string[] = [];
+  for (const waiting = ['README.md', ...PACKAGES]; waiting.length > 0; ) {
+    const page = waiting.pop() ?? '';
+    if (page.startsWith('missing: ')) missing.push(page);
+    else if (page.endsWith('.md') && !seen.has(page)) {
+      seen.add(page);
+      waiting.push(...linked(page));
+    }
+  }
+  expect(missing).toEqual([]);
+  const written = (page: string) => !page.startsWith(join('docs', 'api')); // the reference is generated, and not kept
+  const pages = globSync('docs/**/*.md', { cwd: root }).filter(written);
+  expect(pages.length).toBeGreaterThan(20);
+  expect(pages.filter((page) => !seen.has(page))).toEqual([]);
+});
