@@ -1,7 +1,8 @@
 /** What the database lets into the log is what the verifiers accept: the canonical form of one object, nothing else. */
-import fc from 'fast-check';
+
 import { CompiledQuery, sql } from 'kysely';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { canonicalize } from '../src/index.ts';
 import { RecordBytes } from '../src/verify/record-bytes.ts';
 import { errorOf, type Fixture, fixture, ORG_A } from './fixture.ts';
@@ -25,7 +26,9 @@ async function taken(bodies: readonly string[]): Promise<readonly boolean[]> {
 function isCanonical(body: string): boolean {
   try {
     const value = parsed(body);
-    return typeof value === 'object' && !Array.isArray(value) && canonicalize(value) === body;
+    return (
+      typeof value === 'object' && value !== null && !Array.isArray(value) && canonicalize(value) === body
+    );
   } catch {
     return false;
   }

@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { z } from 'zod';
+import fc from '../../../tools/fuzz.ts';
 import { canonicalize, createAudit, defineEvents, parseOrgId, RingfenceAuditError } from '../src/index.ts';
 import { errorOf, type Fixture, fixture, ORG_A } from './fixture.ts';
 

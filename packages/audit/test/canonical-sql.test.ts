@@ -1,7 +1,8 @@
 /** `audit.canonical_json` and `canonicalize` are one function in two languages. */
-import fc from 'fast-check';
+
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { canonicalize } from '../src/index.ts';
 import { errorOf, type Fixture, fixture } from './fixture.ts';
 

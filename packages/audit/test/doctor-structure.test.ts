@@ -2,9 +2,10 @@
  * Guards that say something else in nearly the same letters: other parentheses, a cast, other letters in a string, a name in
  * quotes. Each is noticed, and what PostgreSQL writes differently by itself is no finding.
  */
-import fc from 'fast-check';
+
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { type AuditDoctorOptions, auditDoctor } from '../src/doctor/index.ts';
 import { shapeOf } from '../src/doctor/sql-shape.ts';
 import { type Fixture, fixture } from './fixture.ts';

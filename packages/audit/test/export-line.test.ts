@@ -1,6 +1,7 @@
 /** A link line has one reading, whatever stands in its record: the one that splits it from behind. */
-import fc from 'fast-check';
+
 import { expect, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { LinkLine, readLink, readTail } from '../src/verify/export-line.ts';
 import { RecordBytes } from '../src/verify/record-bytes.ts';
 import { canonText, headAt, honest, type StoredLink } from './export-corpus.ts';

@@ -1,8 +1,8 @@
 /** Exports of a real database: honest logs pass whatever they hold and however they are read; changed ones do not. */
 import { createHash } from 'node:crypto';
-import fc from 'fast-check';
 import { sql, type Transaction } from 'kysely';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { exportLog, type OrgId, parseOrgId, verifyExport } from '../src/index.ts';
 import { errorOf, type Fixture, fixture, ORG_A, ORG_B, type Tables } from './fixture.ts';
 

@@ -1,7 +1,7 @@
 /** The tree against a second, naive implementation that follows RFC 6962 word by word. */
 import { hash } from 'node:crypto';
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { CompactRange } from '../src/checkpoint/compact-range.ts';
 import { consistencyPath, inclusionPath } from '../src/checkpoint/merkle-paths.ts';
 import {

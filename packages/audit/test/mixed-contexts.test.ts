@@ -7,10 +7,10 @@ import {
   type Tenancy,
   tenancyMigrations,
 } from '@ringfence/tenancy';
-import fc from 'fast-check';
 import { type CompiledQuery, type Kysely, type QueryResult, sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { createTestDatabase, type TestDatabase } from '../../../tools/test-database.ts';
 import {
   type ContextExecutor,

@@ -1,7 +1,7 @@
 /** The state that is used again gives what a new one gives, whatever was hashed before. */
 import { createHash } from 'node:crypto';
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { nobleSha256 } from '../src/verify/noble-sha256.ts';
 
 const expected = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');

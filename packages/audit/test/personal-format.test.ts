@@ -1,8 +1,8 @@
 /** The worked example of docs/formats/audit-personal-v1.md, and the plaintext's format under every input. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { canonicalize } from '../src/index.ts';
 import { decodeValue, encodeValue } from '../src/personal/sealed-value.ts';
 import { commitmentOf } from '../src/verify/disclosure.ts';

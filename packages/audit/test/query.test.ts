@@ -1,7 +1,8 @@
 /** Pages of the log: order, filters, cursors, and what must not get through them. */
-import fc from 'fast-check';
+
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { type OrgId, parseOrgId } from '../src/index.ts';
 import { type AuditEntry, type AuditPage, listEvents, type PageRequest } from '../src/query/index.ts';
 import { errorOf, type Fixture, fixture, ORG_A, ORG_B } from './fixture.ts';

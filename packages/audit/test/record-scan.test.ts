@@ -1,6 +1,7 @@
 /** The scan of a record accepts exactly what parsing and canonical encoding would give back unchanged. */
-import fc from 'fast-check';
+
 import { expect, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { canonicalize } from '../src/index.ts';
 import { RecordBytes } from '../src/verify/record-bytes.ts';
 import { recordOf } from './export-corpus.ts';

@@ -1,6 +1,7 @@
 /** Notes and checkpoints: the published example, every changed byte, and text of any kind. */
-import fc from 'fast-check';
+
 import { expect, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { signNote } from '../src/checkpoint/signer.ts';
 import { formatCheckpoint, openCheckpoint, parseCheckpoint } from '../src/verify/checkpoint.ts';
 import {

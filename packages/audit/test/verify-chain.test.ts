@@ -1,8 +1,8 @@
 /** The verifier over rows in memory: input of any shape, and tampering of every class at every place. */
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { type ChainRow, canonicalize, verifyChain } from '../src/index.ts';
 import { ORG_A, ORG_B } from './fixture.ts';
 

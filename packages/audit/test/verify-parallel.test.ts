@@ -1,6 +1,7 @@
 /** On several threads the report is the one of a single walk, whatever was done to the export and wherever it is cut. */
-import fc from 'fast-check';
+
 import { expect, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { type ChainHead, verifyExport, verifyParallel } from '../src/index.ts';
 import { nodeSha256 } from '../src/node-sha256.ts';
 import { exportOf, headAt, type Log, recordOf, type StoredLink, sealed } from './export-corpus.ts';

@@ -11,8 +11,8 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { directoryStore, type WriteOnceStore } from '../src/write-once/index.ts';
 import { objectName, parseObjectName } from '../src/write-once/object-key.ts';
 import { type CopyFixture, classesOf, copyFixture } from './copy-fixture.ts';

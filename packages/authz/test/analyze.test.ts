@@ -1,5 +1,5 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { type AnalysisOptions, analyze, diff, type FindingId } from '../src/analyze/index.ts';
 import { evaluate } from '../src/evaluate.ts';
 import { indexOf } from '../src/implication.ts';

@@ -2,7 +2,7 @@
  * Random policies, requests and rows, and a second, naive reading of the semantics to compare with: three truth values,
  * no index, no order tricks, the level found by supplying facts and asking again.
  */
-import fc from 'fast-check';
+import fc from '../../../tools/fuzz.ts';
 import {
   type ConditionNode,
   type ForbidDocument,

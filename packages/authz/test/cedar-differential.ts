@@ -2,7 +2,7 @@
  * Compares this package with Cedar on one policy and some requests. The inputs that Cedar gets are put together here
  * from the request as it was generated, not from what the engine read of it.
  */
-import fc from 'fast-check';
+import fc from '../../../tools/fuzz.ts';
 import { cedarPolicy, cedarRequest } from '../src/cedar/index.ts';
 import { type Approval, type DecisionInputs, type PolicyDocument, policyFromJSON } from '../src/index.ts';
 import { unsafeApproval, unsafeSessionFacts } from '../src/testing/index.ts';

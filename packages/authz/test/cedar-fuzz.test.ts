@@ -2,8 +2,9 @@
  * Random policies and requests, decided here and by Cedar. Every run takes 5,000 decisions; with
  * `RINGFENCE_CEDAR_DECISIONS=100000` as many as that. A failure prints the smallest policy and request it found.
  */
-import fc from 'fast-check';
+
 import { afterAll, expect, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { cedarPolicy } from '../src/cedar/index.ts';
 import { type PolicyDocument, policyFromJSON } from '../src/index.ts';
 import { cases, compare } from './cedar-differential.ts';

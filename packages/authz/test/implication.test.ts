@@ -1,5 +1,5 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { holdingImplies, type Implication, implies } from '../src/implication.ts';
 import {
   AuthzAnalysisTooLargeError,

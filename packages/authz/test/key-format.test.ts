@@ -1,6 +1,7 @@
 /** The text of a key: what a scanner and the parser take for one, and what they do not. */
-import fc from 'fast-check';
+
 import { describe, expect, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { checksum, KeyFormat } from '../src/keys/key-format.ts';
 
 const format = new KeyFormat('ldg', 'live');

@@ -1,8 +1,9 @@
 /** Lists through a key: the rows that its scope and its creator both allow, compared with `authorize` on each row. */
-import fc from 'fast-check';
+
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { createTestDatabase, type TestDatabase } from '../../../tools/test-database.ts';
 import { type PolicyDocument, policyFromJSON } from '../src/index.ts';
 import type { ApiKeyRecord, VerifiedKey } from '../src/keys/index.ts';

@@ -1,5 +1,5 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import {
   type CompositeNode,
   type ConditionNode,

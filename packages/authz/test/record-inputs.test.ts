@@ -1,7 +1,8 @@
 /** The inputs of a decision from an archive: parsed by hand and put down by hand, each held against the general way. */
-import fc from 'fast-check';
+
 import { afterEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import fc from '../../../tools/fuzz.ts';
 import { type CanonicalValue, canonicalJson } from '../src/canonical.ts';
 import { inputsText } from '../src/inputs-text.ts';
 import { type DecisionInputs, parseInputs } from '../src/record-inputs.ts';

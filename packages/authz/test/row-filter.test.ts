@@ -1,8 +1,9 @@
 /** One policy, four readings: `authorize` on each row, the where clause, the Kysely expression, row-level security. */
-import fc from 'fast-check';
+
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { createTestDatabase, type TestDatabase } from '../../../tools/test-database.ts';
 import { type PolicyDocument, policyFromJSON } from '../src/index.ts';
 import { whereAllowed } from '../src/kysely.ts';

@@ -1,7 +1,7 @@
 /** What was verified once, and what ends it: time, revocation, withdrawn keys. And what a failing issuer may cost. */
 import type { RequestListener } from 'node:http';
-import fc from 'fast-check';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import {
   AuthzKeysUnavailableError,
   AuthzTokenRefusedError,

@@ -1,7 +1,7 @@
 /** The wrap envelope of the three clouds: its bytes, its binding, and what its parser makes of hostile input. */
 import { createCipheriv, createHash } from 'node:crypto';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { encodeWrapContext, openWrap, parseWrap, sealWrap } from '../src/cloud-kms/wrap-envelope.ts';
 import { CONTEXT, OTHER_ORG } from './servers/kms-expectations.ts';
 import { altered } from './servers/wrap-surgery.ts';

@@ -1,5 +1,5 @@
-import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { keyIdOfMessage, type OrgKeys, RingfenceCryptoError } from '../src/index.ts';
 import { decodeRow, encodeRow } from '../src/row-encoding.ts';
 import { CELL, ORG_A, world } from './keyring-setup.ts';

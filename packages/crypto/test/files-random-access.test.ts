@@ -3,8 +3,8 @@ import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
-import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { sealChunk } from '../src/files/chunk-cipher.ts';
 import { chunkOffset } from '../src/files/file-format.ts';
 import {

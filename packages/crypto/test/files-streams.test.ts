@@ -2,8 +2,8 @@ import { createDecipheriv, randomBytes } from 'node:crypto';
 import { Readable, type Transform, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { ReadableStream, WritableStream } from 'node:stream/web';
-import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { type Emit, OpeningMachine, SealingMachine } from '../src/files/chunk-machine.ts';
 import {
   decryptBytes,

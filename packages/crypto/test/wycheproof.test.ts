@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { hkdf } from '@noble/hashes/hkdf.js';
 import { hmac } from '@noble/hashes/hmac.js';
 import { sha512 } from '@noble/hashes/sha2.js';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { OneShotHmac } from '../src/one-shot-hmac.ts';
 
 interface Group {

@@ -1,7 +1,8 @@
 /** The bytes of a flight, held against the ones the driver writes for the same messages. */
-import fc from 'fast-check';
+
 import pg from 'pg';
 import { describe, expect, it } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { FlightMessages, MAX_PARAMETERS } from '../src/flight-messages.ts';
 import { statementOf } from '../src/statement.ts';
 

@@ -1,5 +1,5 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
 import { orgKey, orgPrefix, parseOrgId, parseOrgKey, RingfenceTenancyError } from '../src/storage/index.ts';
 
 const ORG = parseOrgId('0190f5d2-7b1c-7d34-9a51-3f2e8c1b7a60');
