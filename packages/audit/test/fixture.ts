@@ -125,6 +125,17 @@ export function kyselyOf<DB>(connectionString: string, max: number): Kysely<DB> 
   return new Kysely<DB>({ dialect: new PostgresDialect({ pool }) });
 }
 
+/**
+ * How many sessions of this database wait for a row or for another transaction to end. A loop that waits for something
+ * asks this too: a lock that is waited for fails by assertion then, not by the time limit of the test.
+ */
+export async function waitingForLocks(superuser: Kysely<Tables>): Promise<number> {
+  const { rows } = await sql<{ n: number }>`
+    select count(*)::int as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+       and wait_event in ('transactionid', 'tuple')`.execute(superuser);
+  return rows[0]?.n ?? 0;
+}
+
 /** The error a promise rejects with; fails the test when it resolves. */
 export async function errorOf(
   run: Promise<unknown>,

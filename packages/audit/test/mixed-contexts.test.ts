@@ -20,7 +20,7 @@ import {
   type QueryExecutor,
 } from '../src/index.ts';
 import { auditMigrations } from '../src/migrations.ts';
-import { events, kyselyOf, type Tables } from './fixture.ts';
+import { events, kyselyOf, type Tables, waitingForLocks } from './fixture.ts';
 
 const KEY = { id: 'k1', secret: new Uint8Array(randomBytes(32)) };
 const OUTCOME = { outcome: 'success' } as const;
@@ -173,7 +173,7 @@ test('events keep their own places and columns when the first of a batch is refu
         record(held, 'h3'),
         record(free, 'f3'),
       ]);
-      while ((await audit.stats()).pending < 2);
+      while ((await audit.stats()).pending < 2) expect(await waitingForLocks(superuser)).toBe(0);
     });
   const places = (await answers)?.map((one) => (one.status === 'fulfilled' ? one.value : one.reason));
   expect(places).toMatchObject([

@@ -10,7 +10,7 @@ import {
   type QueryExecutor,
   type SealedEvent,
 } from '../src/index.ts';
-import { errorOf, events, type Fixture, fixture, ORG_A, ORG_B } from './fixture.ts';
+import { errorOf, events, type Fixture, fixture, ORG_A, ORG_B, waitingForLocks } from './fixture.ts';
 
 let f: Fixture;
 
@@ -178,10 +178,78 @@ test('is queued, and sealed later, while a transaction holds the chain', async (
     await trx.executeQuery(f.audit.prepare('login.succeeded', { outcome: 'success' }).query);
     pending = [1, 2, 3].map((n) => f.audit.record(db, 'entry.posted', posted(n)));
     const queued = async () => (await f.audit.stats()).pending;
-    while ((await queued()) < 3);
+    while ((await queued()) < 3) expect(await waitingForLocks(f.superuser)).toBe(0);
   });
   expect((await Promise.all(pending)).map(({ orgSeq }) => orgSeq)).toEqual([3, 4, 5]);
   expect(await verified(org)).toBe(5);
+});
+
+test('a batch waits for no batch of another process that holds some of its chains, and seals the others', async () => {
+  const [held, free] = [[orgOf(11), orgOf(12)], [orgOf(13)]];
+  const login = () => f.audit.prepare('login.succeeded', { outcome: 'success' });
+  for (const org of [...held, ...free]) await f.append(org, login());
+  const names = ['ringfence.org_id', 'ringfence.actor'];
+  const bodies = held.map(() => '{"outcome":"success","type":"other.process"}');
+  const other = CompiledQuery.raw(
+    `select seq from audit.append_batch(array(select gen_random_uuid() from unnest($1::text[])),
+       $1::text[], $2::int[], $3::text[], $4::text[], true) order by place`,
+    [bodies, [1, 2], names, held.flatMap((org) => [org, 'user:other'])],
+  );
+  let answers: Promise<SealedEvent>[] = [];
+  let atOnce: SealedEvent | undefined;
+  await f.app.transaction().execute(async (trx) => {
+    expect((await trx.executeQuery(other)).rows).toEqual([{ seq: '2' }, { seq: '2' }]); // and holds both chains
+    answers = [...held, ...free].map((org) => f.audit.record(f.handle(org), 'entry.posted', posted(1)));
+    void answers[2]?.then((sealed) => {
+      atOnce = sealed;
+    });
+    const queued = async () => (await f.audit.stats()).pending;
+    while (atOnce === undefined || (await queued()) < 2) expect(await waitingForLocks(f.superuser)).toBe(0);
+  });
+  expect((await Promise.all(answers)).map(({ orgSeq }) => orgSeq)).toEqual([3, 3, 2]);
+  for (const org of held) expect(await verified(org)).toBe(3);
+  expect(await verified(orgOf(13))).toBe(2);
+});
+
+test('a batch does not overtake an event that waits to be sealed', async () => {
+  const org = orgOf(14);
+  await f.append(org, f.audit.prepare('login.succeeded', { outcome: 'success' }));
+  const first = await f.inOrg(org, (trx) =>
+    sql`select audit.append(gen_random_uuid(), '{"type":"waits"}', false)`.execute(trx),
+  );
+  expect(first.rows).toHaveLength(1);
+  const together = await Promise.all(
+    [1, 2].map((n) => f.audit.record(f.handle(org), 'entry.posted', posted(n))),
+  );
+  expect(together.map(({ orgSeq }) => orgSeq)).toEqual([3, 4]);
+  const { rows } = await sql<{ seq: string }>`select s.seq from audit.seal s join audit.event e
+    on e.org_id = s.org_id and e.id = s.event_id where s.org_id = ${org} and e.action = 'waits'`.execute(
+    f.superuser,
+  );
+  expect(rows).toEqual([{ seq: '2' }]);
+});
+
+test('a batch in a stricter isolation leaves sealing to the sealer: its snapshot may be older than the chain', async () => {
+  const org = orgOf(15);
+  await f.append(org, f.audit.prepare('login.succeeded', { outcome: 'success' }));
+  const strict: QueryExecutor = {
+    isTransaction: false,
+    executeQuery: <R>(query: CompiledQuery<R>): Promise<QueryResult<R>> =>
+      query.sql.includes('append_batch')
+        ? f.app
+            .transaction()
+            .setIsolationLevel('repeatable read')
+            .execute(async (trx) => {
+              const result = await trx.executeQuery(query);
+              expect(result.rows).toMatchObject([{ seq: null }, { seq: null }]);
+              return result;
+            })
+        : f.app.executeQuery(query),
+  };
+  const audit = createAudit({ events, db: strict });
+  const sealed = await Promise.all([1, 2].map((n) => audit.record(f.handle(org), 'entry.posted', posted(n))));
+  expect(sealed.map(({ orgSeq }) => orgSeq)).toEqual([2, 3]);
+  expect(await verified(org)).toBe(3);
 });
 
 test('a lost connection rejects every event of the batch, and none of them is there', async () => {
