@@ -66,6 +66,58 @@ describe('dynamic SQL that the app role may not call itself', () => {
     await ddl('drop function app.run(text)');
   });
 
+  test.each([
+    ['five seconds later', 5_000],
+    ['with a clock that was set back', -3_600_000],
+  ])(
+    'in a function made since the last whole check is found at the first checkout %s',
+    async (_, passedMs) => {
+      let now = Date.now();
+      const ticking = createTenancy<Tables>({ pool: f.pool, contextKey: f.contextKey, now: () => now });
+      const [first, next] = [ticking.forOrg(ORG_A, ALICE), ticking.forOrg(ORG_B, { actor: 'user:bob' })];
+      const pid = async (db: OrgDb<Tables>) => (await run(db, 'select pg_backend_pid() as pid'))[0]?.['pid'];
+      // A session of its own, and its whole check: there is no such function yet.
+      await run(first, 'select pg_terminate_backend(pg_backend_pid())').catch(() => {});
+      await pid(first);
+      await ddl('create function app.run(text) returns void language plpgsql as $$ begin Execute $1; end $$');
+      try {
+        const before = await pid(first);
+        await sql`select app.run('prepare planted as select 1')`.execute(first); // a plain query, as far as the driver sees
+        now += passedMs;
+        expect(await pid(next)).not.toBe(before);
+        // From that check on at every checkout, without any time passing.
+        await sql`select app.run('declare held cursor with hold for select 1')`.execute(first);
+        expect(await run(next, 'select count(*)::int as n from pg_cursors where is_holdable')).toEqual([
+          { n: 0 },
+        ]);
+      } finally {
+        await ddl('drop function app.run(text)');
+      }
+    },
+  );
+
+  test('in a language of somebody else counts, whatever its source says', async () => {
+    const superuser = new pg.Client({ connectionString: f.database.superuserUrl });
+    await superuser.connect();
+    await superuser.query('create trusted language other_pl handler plpgsql_call_handler');
+    await superuser.query('grant usage on language other_pl to public');
+    const whole = async () => {
+      const { rows } = await sql<{ found: boolean }>`select tenancy.assert_session(true) as found`.execute(
+        f.owner,
+      );
+      return rows[0]?.found;
+    };
+    try {
+      expect(await whole()).toBe(false);
+      await ddl('create function app.quiet() returns void language other_pl as $$ begin end $$');
+      expect(await whole()).toBe(true);
+    } finally {
+      await ddl('drop function if exists app.quiet()');
+      await superuser.query('drop language other_pl');
+      await superuser.end();
+    }
+  });
+
   test('a trigger whose function nobody may execute steals no context', async () => {
     await ddl(`create function app.audit() returns trigger language plpgsql as
         $$ begin execute 'select ''' || new.label || ''''; return new; end $$;
