@@ -48,9 +48,11 @@ afterAll(async () => {
 
 let number = 0;
 /** A statement of two lines nobody has imported yet. */
-function statement(): string {
-  const line = () => `2026-01-05,T${number++},Staples,Paper,PO-1,-12.30,100.00,USD`;
-  return `booking_date,bank_transaction_id,counterparty,description,reference,amount,balance,currency\n${line()}\n${line()}`;
+const statement = () => statementOf([`T${number++}`, `T${number++}`]);
+/** A statement of the lines with these ids. */
+function statementOf(ids: readonly string[]): string {
+  const lines = ids.map((id) => `2026-01-05,${id},Staples,Paper,PO-1,-12.30,100.00,USD`);
+  return `booking_date,bank_transaction_id,counterparty,description,reference,amount,balance,currency\n${lines.join('\n')}`;
 }
 
 const enqueue = () => enqueueImport(f.ledger, f.bookkeeper, 'a.csv', statement());
@@ -237,6 +239,56 @@ describe('a worker that is killed', () => {
     expect(await eventsOf('statement.imported', `statement:${id}`)).toHaveLength(1);
     // The mark of the job ends the second run, not the lines that are there already.
     expect(await eventsOf('statement.refused', `statement:${id}`)).toEqual([]);
+  });
+});
+
+describe('a statement of more lines than one SQL statement takes, 1,000,', () => {
+  const LINES = 2_003;
+  const ids = (prefix: string) => Array.from({ length: LINES }, (_, at) => `${prefix}-${at}`);
+  const LONG = { timeout: 60_000 };
+  beforeAll(async () => await workImports(f.ledger));
+  afterAll(async () => await f.ledger.queue.offWork(STATEMENT_IMPORT));
+
+  test('is imported whole, in the order of the file, with one event', LONG, async () => {
+    const whole = ids('W');
+    const id = await enqueueImport(f.ledger, f.bookkeeper, 'whole.csv', statementOf(whole));
+    await imported(f.ledger, f.bookkeeper, id, 50_000);
+    const lines = await statementLines(f.ledger, f.bookkeeper, id);
+    expect(lines.map((line) => line.bankTransactionId)).toEqual(whole);
+    const [event, ...more] = await eventsOf('statement.imported', `statement:${id}`);
+    expect(more).toEqual([]);
+    expect(JSON.parse(event ?? '').event.data).toMatchObject({ lines: LINES });
+  });
+
+  test.each([
+    ['the first line', 0],
+    ['the last line before the border', 999],
+    ['the first line behind it', 1_000],
+    ['the last line of all', LINES - 1],
+  ])('is refused whole when %s was imported before', LONG, async (_, at) => {
+    await importStatement(f.ledger, f.bookkeeper, 'before.csv', statementOf([`B-${at}`]));
+    const mixed = ids(`M${at}`).with(at, `B-${at}`);
+    const id = await enqueueImport(f.ledger, f.bookkeeper, 'mixed.csv', statementOf(mixed));
+    await expect(imported(f.ledger, f.bookkeeper, id, 50_000)).rejects.toMatchObject({
+      code: 'ledger.statement_already_imported',
+    });
+    expect(await linesOf(id)).toBe(0);
+    const { rows } = await superuser.query(
+      'select from ledger.bank_line where bank_transaction_id = any($1)',
+      [mixed.filter((line) => line !== `B-${at}`)],
+    );
+    expect(rows).toEqual([]);
+    expect(await eventsOf('statement.refused', `statement:${id}`)).toHaveLength(1);
+    expect(await eventsOf('statement.imported', `statement:${id}`)).toEqual([]);
+  });
+
+  test('is refused whole when the same line stands on both sides of the border', LONG, async () => {
+    const twice = ids('T2').with(1_000, 'T2-999');
+    const id = await enqueueImport(f.ledger, f.bookkeeper, 'twice.csv', statementOf(twice));
+    await expect(imported(f.ledger, f.bookkeeper, id, 50_000)).rejects.toMatchObject({
+      code: 'ledger.statement_already_imported',
+    });
+    expect(await linesOf(id)).toBe(0);
   });
 });
 

@@ -1,6 +1,7 @@
 /** A fresh database with the audit schema, an app pool with the default context, and a superuser, for the tests here. */
 import { Kysely, PostgresDialect, sql, type Transaction } from 'kysely';
 import pg from 'pg';
+import { expect } from 'vitest';
 import { z } from 'zod';
 import { createTestDatabase, type TestDatabase } from '../../../tools/test-database.ts';
 import {
@@ -134,6 +135,20 @@ export async function waitingForLocks(superuser: Kysely<Tables>): Promise<number
     select count(*)::int as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
        and wait_event in ('transactionid', 'tuple')`.execute(superuser);
   return rows[0]?.n ?? 0;
+}
+
+/** What a promise resolves with; fails as soon as any session waits for a lock meanwhile. */
+export async function withoutLockWait<T>(superuser: Kysely<Tables>, promise: Promise<T>): Promise<T> {
+  const settled = promise.then(
+    () => true,
+    () => true,
+  );
+  const looked = async () => {
+    expect(await waitingForLocks(superuser)).toBe(0);
+    return false;
+  };
+  while (!(await Promise.race([settled, looked()])));
+  return await promise;
 }
 
 /** The error a promise rejects with; fails the test when it resolves. */

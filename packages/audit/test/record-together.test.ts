@@ -318,6 +318,13 @@ test('the batch function refuses what its client never sends', async () => {
     'more contexts than events': [[id], [body], [1], names, [...values, ...values]],
     'the path of the function': [[id], [body], [1], ['search_path'], ['app']],
     'a setting of another extension': [[id], [body], [1], ['plpgsql.variable_conflict'], ['error']],
+    'more settings than a context has': [
+      [id],
+      [body],
+      [1],
+      [...names, ...Array.from({ length: 7 }, (_, n) => `ringfence.more_${'x'.repeat(n)}`)],
+      [...values, ...Array(7).fill('x')],
+    ],
     'a setting without a name': [[id], [body], [1], [null, 'ringfence.actor'], values],
     'too many': [Array(501).fill(id), Array(501).fill(body), Array(501).fill(1), names, values],
   };
@@ -367,6 +374,28 @@ test('a body or an id that the format refuses is taken out, and the others get t
   ]);
   await f.audit.sealPending();
   expect(await verified(org)).toBe(2);
+});
+
+test('a context that fails without naming a rule is refused too, and never taken for the one before it', async () => {
+  const org = orgOf(16);
+  const body = '{"outcome":"success","type":"x.y"}';
+  const ids = [1, 2, 3].map((n) => `0190f5d2-7b1c-7d34-9a51-3f2e8c1b71${n}0`);
+  const names = ['ringfence.org_id', 'ringfence.actor'];
+  const values = [org, 'user:alice', 'no organisation', 'user:mallory', org, 'user:bob'];
+  const { rows } = await f.app.executeQuery(
+    CompiledQuery.raw(
+      'select place, org, refused from audit.append_batch($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], true) order by place',
+      [ids, ids.map(() => body), [1, 2, 3], names, values],
+    ),
+  );
+  expect(rows).toMatchObject([
+    { org, refused: null },
+    { org: null, refused: 'audit.no_context' },
+    { org, refused: null },
+  ]);
+  const { rows: recorded } =
+    await sql`select actor from audit.event where org_id = ${org} order by actor`.execute(f.superuser);
+  expect(recorded).toEqual([{ actor: 'user:alice' }, { actor: 'user:bob' }]);
 });
 
 test('a login without rights on the batch function cannot call it', async () => {

@@ -41,9 +41,14 @@ export async function rewriteHistory({ superuserUrl, org, from, to }: Rewrite): 
       [org, from, to],
     );
     if (rowCount === 0) throw new Error('the attack changed no row, so it shows nothing');
-    await client.query("select set_config('rewrite.org', $1, true)", [org]);
-    await client.query(RECHAIN);
+    await rechain(client, org);
   });
+}
+
+/** Computes every link anew, and the head, so that the chain adds up. */
+export async function rechain(client: pg.Client, org: string): Promise<void> {
+  await client.query("select set_config('rewrite.org', $1, true)", [org]);
+  await client.query(RECHAIN);
 }
 
 /** Removes what was signed, cosigned and copied, as if it had never been: the next checkpoint is the first. */
@@ -56,7 +61,7 @@ export async function forgetSignatures({ superuserUrl, org }: Rewrite): Promise<
 }
 
 /** One transaction without triggers, which are as before when it ends. */
-async function unguarded(url: string, run: (client: pg.Client) => Promise<void>): Promise<void> {
+export async function unguarded(url: string, run: (client: pg.Client) => Promise<void>): Promise<void> {
   const client = new pg.Client({ connectionString: url });
   client.on('error', () => {});
   await client.connect();

@@ -1,0 +1,127 @@
+/** While the audit log takes nothing: a refusal stays the refusal it is, and whatever must be recorded does not happen. */
+import type pg from 'pg';
+import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
+import { BANK_FEED, createKey } from '../src/api-keys.ts';
+import { enqueueImport } from '../src/bank-import.ts';
+import { approveEntry, postEntry, readEntry } from '../src/entries.ts';
+import { readLog, verifyLog } from '../src/log-access.ts';
+import { giveRoles } from '../src/members.ts';
+import { IRONBRIDGE, NORTHWIND } from '../src/provision.ts';
+import { enterWithKey } from '../src/session.ts';
+import { ENTRY, type Fixture, fixture, superuserOf } from './fixture.ts';
+
+const APPENDS = [
+  'audit.append(uuid, text, boolean)',
+  'audit.append_batch(uuid[], text[], integer[], text[], text[], boolean)',
+];
+
+let f: Fixture;
+let superuser: pg.Client;
+let entry: string;
+const unrecorded = vi.spyOn(console, 'error').mockImplementation(() => {});
+
+beforeAll(async () => {
+  f = await fixture(inject('databaseUrl'), { admissionMaxAgeMs: 0 });
+  superuser = await superuserOf(f);
+  entry = await postEntry(f.ledger, f.bookkeeper, ENTRY);
+});
+beforeEach(() => unrecorded.mockClear());
+afterAll(async () => {
+  unrecorded.mockRestore();
+  await superuser?.end();
+  await f?.close();
+});
+
+/** Runs something while the app role may append nothing, and counts what the log holds more afterwards. */
+async function withoutLog(run: () => Promise<unknown>): Promise<number> {
+  const count = async () =>
+    Number((await superuser.query('select count(*) as n from audit.event')).rows[0]?.n);
+  const before = await count();
+  await superuser.query(`revoke execute on function ${APPENDS.join(', ')} from ${f.database.app}`);
+  try {
+    await run();
+  } finally {
+    await superuser.query(`grant execute on function ${APPENDS.join(', ')} to ${f.database.app}`);
+  }
+  return (await count()) - before;
+}
+
+const statusOf = async (id: string) =>
+  (await superuser.query('select status from ledger.entry where id = $1', [id])).rows[0]?.status;
+
+test.each<[string, string, () => Promise<unknown>]>([
+  ['inside a transaction', 'authz.denied', () => approveEntry(f.ledger, f.auditor, entry, 'x')],
+  ['in front of work without one', 'authz.denied', () => enqueueImport(f.ledger, f.auditor, 'a.csv', 'x')],
+  ['of roles', 'authz.denied', () => giveRoles(f.ledger, f.auditor, NORTHWIND.auditor.userId, ['owner'])],
+  ['at the door', 'authz.session_refused', () => f.enter(NORTHWIND.bookkeeper, {}, IRONBRIDGE)],
+])('a refusal %s is the same refusal: %s', async (_, code, run) => {
+  const more = await withoutLog(async () => {
+    await expect(run()).rejects.toMatchObject({ code });
+  });
+  expect({ more, told: unrecorded.mock.calls.length }).toEqual({ more: 0, told: 1 }); // not in silence
+  expect(await statusOf(entry)).toBe('posted');
+});
+
+test('a key whose creator is a member no more opens nothing', async () => {
+  const { key } = await createKey(f.ledger, f.owner, BANK_FEED);
+  const leave = (here: boolean) =>
+    superuser.query('update ledger.member set issuer = $2 where user_id = $1', [
+      NORTHWIND.owner.userId,
+      here ? f.provider.issuer : 'https://gone.example',
+    ]);
+  await leave(false);
+  try {
+    await withoutLog(async () => {
+      await expect(enterWithKey(f.ledger, key.reveal())).rejects.toMatchObject({
+        code: 'authz.session_refused',
+      });
+    });
+  } finally {
+    await leave(true);
+  }
+});
+
+test.each<[string, () => Promise<unknown>]>([
+  ['a sign-in', () => f.enter(NORTHWIND.bookkeeper)],
+  ['a change', () => postEntry(f.ledger, f.bookkeeper, { ...ENTRY, bankReference: 'PO-UNLOGGED' })],
+  ['an approval', () => approveEntry(f.ledger, f.controller, entry, 'fine')],
+  ['a read', () => readEntry(f.ledger, f.controller, entry)],
+  ['a read of the log', () => readLog(f.ledger, f.auditor, { limit: 1 })],
+  ['a verification of the log', () => verifyLog(f.ledger, f.auditor)],
+])('%s that is allowed does not happen', async (_, run) => {
+  const entries = async () => (await superuser.query('select id, status from ledger.entry order by id')).rows;
+  const before = await entries();
+  const more = await withoutLog(async () => {
+    await expect(run()).rejects.toThrow();
+  });
+  expect(more).toBe(0);
+  expect(await entries()).toEqual(before);
+});
+
+test('while the log answers nothing, a refused request waits for it and is refused', async () => {
+  let answered = false;
+  await superuser.query('begin');
+  await superuser.query('lock table audit.event in access exclusive mode');
+  const refused = approveEntry(f.ledger, f.auditor, entry, 'x').then(
+    () => 'allowed',
+    (error: { code?: string }) => error.code,
+  );
+  void refused.then(() => {
+    answered = true;
+  });
+  let waiting = 0;
+  while (waiting === 0) {
+    const { rows } = await superuser.query(
+      `select count(*)::int as n from pg_locks where not granted and relation = 'audit.event'::regclass`,
+    );
+    waiting = rows[0].n;
+  }
+  expect({ answered, status: await statusOf(entry) }).toEqual({ answered: false, status: 'posted' });
+  await superuser.query('commit');
+  expect(await refused).toBe('authz.denied');
+  const { rows } = await superuser.query(
+    `select from audit.event where action = 'access.denied' and actor = $1`,
+    [f.auditor.actor],
+  );
+  expect(rows).toHaveLength(1); // those of the tests before could not be recorded
+});
