@@ -18,6 +18,8 @@ export type AuthzErrorCode =
   | 'authz.invalid_request'
   /** The columns of a filter do not fit the attributes of the resource. Fix: map every attribute the policy speaks of to a column. */
   | 'authz.invalid_columns'
+  /** What was handed in is no row filter of this package: only the policy says which rows. Fix: hand in what `rowFilter` or the `filter` of a key gave, not a copy of it. */
+  | 'authz.invalid_filter'
   /** The record does not belong to this policy, or was changed. Fix: replay it against the archived policy with the recorded hash. */
   | 'authz.replay_mismatch'
   /** The token is refused; `reason` says why. Fix: answer with its `status` and `challenge` and let the client authenticate again. */

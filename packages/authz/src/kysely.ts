@@ -34,7 +34,7 @@ export function whereAllowed<R extends Resources, Role extends string, A extends
 /**
  * A row filter that was made already, such as that of an API key, for `.where(…)`.
  *
- * @throws TypeError when it is not a row filter of this package.
+ * @throws RingfenceAuthzError `authz.invalid_filter` when it is not a row filter of this package, a copy or a proxy of one included.
  * @example
  * ```ts
  * const filter = access.filter('entry.read', { org: 'org_id', status: 'status' });

@@ -202,9 +202,34 @@ describe('a row filter under a ceiling', () => {
       expect.objectContaining({ code: 'authz.invalid_request' }),
     );
     const filter = rowFilter(policy, context, 'entry.read', columns);
-    expect(() => whereFilter({ ...filter, toSql: () => ({ text: 'true', parameters: [] }) })).toThrow(
-      TypeError,
-    );
-    expect(() => whereFilter(null as never)).toThrow(TypeError);
+    const everything = { possible: true, stepUp: undefined, toSql: () => ({ text: 'true', parameters: [] }) };
+    class Extended extends (filter.constructor as new (...given: unknown[]) => typeof filter) {}
+    const forged: readonly unknown[] = [
+      everything,
+      { ...filter },
+      { ...filter, expression: { kind: 'constant', value: true }, '#expression': { kind: 'constant', value: true } },
+      Object.create(filter),
+      Object.setPrototypeOf({ ...everything }, Object.getPrototypeOf(filter) as object),
+      new Proxy(filter, {}),
+      structuredClone({ possible: true }),
+      JSON.parse(JSON.stringify(filter)),
+      Extended.prototype,
+      () => filter,
+      'true',
+      null,
+      undefined,
+    ];
+    for (const one of forged) {
+      expect(() => whereFilter(one as never)).toThrow(expect.objectContaining({ code: 'authz.invalid_filter' }));
+    }
+    // Nor is a real one bent: its expression is private, and what it shows is frozen.
+    for (const bend of [
+      () => Object.assign(filter, everything),
+      () => Object.defineProperty(filter, 'toSql', { value: everything.toSql }),
+      () => filter.toSql.call({ ...everything }),
+    ]) {
+      expect(bend).toThrow(TypeError);
+    }
+    expect(whereFilter(filter)).toBeDefined();
   });
 });

@@ -91,11 +91,11 @@ export class CompiledRowFilter implements RowFilter {
   /**
    * The expression, for renderers.
    *
-   * @throws TypeError for a look-alike: nothing but this file says which rows.
+   * @throws RingfenceAuthzError `authz.invalid_filter` for a look-alike: nothing but this file says which rows.
    */
   static expressionOf(filter: RowFilter): SqlExpression {
     if (typeof filter === 'object' && filter !== null && #expression in filter) return filter.#expression;
-    throw new TypeError('not a row filter of this package');
+    throw new RingfenceAuthzError('authz.invalid_filter', 'not a row filter of this package');
   }
 }
 
