@@ -3,6 +3,7 @@
  *
  * @packageDocumentation
  */
+export { type LagMetrics, type LagSources, measureLag } from './lag-metrics.ts';
 export type {
   Telemetry,
   TelemetryAttributes,

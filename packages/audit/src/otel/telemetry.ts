@@ -46,7 +46,7 @@ export interface TelemetryGauge {
 /** Where a gauge's value goes. */
 export interface TelemetryResult {
   /** Reports the value. */
-  observe(value: number): void;
+  observe(value: number, attributes?: TelemetryAttributes): void;
 }
 
 /** A meter. */

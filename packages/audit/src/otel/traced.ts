@@ -7,7 +7,8 @@
 import type { Audit } from '../audit.ts';
 import { RingfenceAuditError } from '../errors.ts';
 import type { EventCatalogue } from '../event-catalogue.ts';
-import type { Telemetry, TelemetryAttributes, TelemetryResult, TelemetrySpan } from './telemetry.ts';
+import { measureLag } from './lag-metrics.ts';
+import type { Telemetry, TelemetryAttributes, TelemetrySpan } from './telemetry.ts';
 
 /** An audit log with spans and metrics. */
 export interface TracedAudit<E extends EventCatalogue> extends Audit<E> {
@@ -16,16 +17,14 @@ export interface TracedAudit<E extends EventCatalogue> extends Audit<E> {
 }
 
 const ERROR = 2;
-const AGE = 'ringfence.audit.unsealed.age';
-const EVENTS = 'ringfence.audit.unsealed.events';
 const DURATION = 'ringfence.audit.operation.duration';
 
 /**
  * The same audit log, with a span around each operation and, given a meter, the age and number of unsealed events.
  *
  * Spans: `audit.record`, `audit.sealed`, `audit.seal_pending`, `audit.verify`. Metrics: `ringfence.audit.unsealed.age` (ms)
- * and `ringfence.audit.unsealed.events`, each read from the database when the meter asks, and
- * `ringfence.audit.operation.duration` (ms). Alarm on the age.
+ * and `ringfence.audit.unsealed.events`, read from the database when the meter asks (`measureLag` has those of signing and
+ * copying), and `ringfence.audit.operation.duration` (ms). Alarm on the age.
  *
  * @example
  * ```ts
@@ -41,6 +40,8 @@ export function traced<E extends EventCatalogue>(
     unit: 'ms',
     description: 'Duration of an operation on the audit log',
   });
+
+  const lag = meter === undefined ? undefined : measureLag(meter, { audit });
 
   async function spanned<T>(
     operation: string,
@@ -97,30 +98,6 @@ export function traced<E extends EventCatalogue>(
           'ringfence.audit.findings': findingCount,
         }),
       ),
-    stopMetrics: gauges(audit, meter),
-  };
-}
-
-/** Gauges that read the database when they are asked; the function returned takes them out again. */
-function gauges(audit: Pick<Audit<EventCatalogue>, 'stats'>, meter: Telemetry['meter']): () => void {
-  const age = meter?.createObservableGauge(AGE, {
-    unit: 'ms',
-    description: 'Age of the oldest event that is committed but not sealed',
-  });
-  const events = meter?.createObservableGauge(EVENTS, {
-    unit: '{event}',
-    description: 'Events that are committed but not sealed',
-  });
-  const observeAge = async (result: TelemetryResult) => {
-    result.observe((await audit.stats()).oldestPendingAgeMs);
-  };
-  const observeEvents = async (result: TelemetryResult) => {
-    result.observe((await audit.stats()).pending);
-  };
-  age?.addCallback(observeAge);
-  events?.addCallback(observeEvents);
-  return () => {
-    age?.removeCallback(observeAge);
-    events?.removeCallback(observeEvents);
+    stopMetrics: () => lag?.stop(),
   };
 }
