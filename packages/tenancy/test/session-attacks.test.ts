@@ -79,7 +79,7 @@ describe('dynamic SQL that the app role may not call itself', () => {
       // A session of its own, and its whole check: there is no such function yet.
       await run(first, 'select pg_terminate_backend(pg_backend_pid())').catch(() => {});
       await pid(first);
-      await ddl('create function app.run(text) returns void language plpgsql as $$ begin Execute $1; end $$');
+      await ddl('create or replace function app.run(text) returns void language plpgsql as $$ begin Execute $1; end $$');
       try {
         const before = await pid(first);
         await sql`select app.run('prepare planted as select 1')`.execute(first); // a plain query, as far as the driver sees
@@ -141,6 +141,42 @@ describe('dynamic SQL that the app role may not call itself', () => {
     const loot = await stolen((code) => sql`select app.front(${code})`.execute(a));
     expect(loot).not.toContain(ORG_B);
     await ddl('drop function app.front(text); drop function app.inner_run(text)');
+  });
+});
+
+describe('behind a pooler in transaction mode, where another process may have had the session', () => {
+  test.each<[string, string, string, unknown]>([
+    ['a cursor', 'declare held cursor with hold for select 1', 'select count(*)::int as n from pg_cursors where is_holdable', 0],
+    ['a channel', 'listen loot', 'select count(*)::int as n from pg_listening_channels()', 0],
+    ['a prepared statement', 'prepare planted as select 1', 'select count(*)::int as n from pg_prepared_statements', 0],
+    ['a role', `select set_config('role', $other, false)`, `select (current_user = session_user)::int as n`, 1],
+  ])('%s is taken back at every checkout, and the session lives on', async (_, left, look, n) => {
+    const superuser = new pg.Client({ connectionString: f.database.superuserUrl });
+    await superuser.connect();
+    const other = `pooled_${f.database.app}`;
+    await superuser.query(`create role ${other}; grant ${other} to ${f.database.app}`);
+    const pool = new pg.Pool({ connectionString: f.database.appUrl, max: 1 });
+    // Two processes, and time that stands still: nothing that one knows of the session helps the other.
+    const now = Date.now();
+    const [mine, theirs] = [ORG_A, ORG_B].map((org) =>
+      createTenancy<Tables>({
+        ...{ pool, contextKey: f.contextKey, preparedStatements: 'unnamed', now: () => now },
+      }).forOrg(org, ALICE),
+    ) as [OrgDb<Tables>, OrgDb<Tables>];
+    try {
+      const pid = async (db: OrgDb<Tables>) => (await run(db, 'select pg_backend_pid() as pid'))[0]?.['pid'];
+      const before = [await pid(theirs), await pid(mine)];
+      for (let round = 0; round < 2; round++) {
+        await run(mine, left.replace('$other', `'${other}'`));
+        await pid(theirs); // UNLISTEN takes effect at its commit
+        expect(await run(theirs, look)).toEqual([{ n }]);
+      }
+      expect([await pid(theirs), await pid(mine)]).toEqual(before);
+    } finally {
+      await pool.end();
+      await superuser.query(`revoke ${other} from ${f.database.app}; drop role ${other}`);
+      await superuser.end();
+    }
   });
 });
 
