@@ -29,6 +29,9 @@ test('refuse names that are not plain', () => {
     { appRole: 'app', org: "current_setting('x')" },
     { appRole: 'app', org: 'org_id()' },
     { appRole: undefined as never },
+    { appRole: 'app', ownerRole: 'app' },
+    { appRole: 'app', systemRole: 'app' },
+    { appRole: 'app', systemRole: 'one', ownerRole: 'one' },
   ])
     expect(() => authzMigrations(options)).toThrow(TypeError);
 });

@@ -70,7 +70,7 @@ export function parsed<T extends ParseArgsOptionsConfig>(
   if (result.positionals.length !== names.length) {
     throw new CliError(
       'cli.usage',
-      `needs ${names.join(' and ')}, got ${result.positionals.length} arguments`,
+      `needs ${names.join(' and ') || 'options only'}, got ${result.positionals.length} arguments`,
     );
   }
   return result;

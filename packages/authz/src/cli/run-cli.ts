@@ -6,6 +6,7 @@ import type { Readable, Writable } from 'node:stream';
 import { CliError, type Command, type ExitCode, messageOf } from './command.ts';
 import { diffCommand } from './diff-command.ts';
 import { lintCommand } from './lint-command.ts';
+import { migrateCommand } from './migrate-command.ts';
 import { shrinkCommand } from './shrink-command.ts';
 import { painter, printable } from './terminal.ts';
 
@@ -28,6 +29,7 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map([
   ['lint', lintCommand],
   ['diff', diffCommand],
   ['shrink', shrinkCommand],
+  ['migrate', migrateCommand],
 ]);
 
 /** Runs the command that the arguments name. */

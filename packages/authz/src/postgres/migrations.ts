@@ -3,8 +3,6 @@
  * Invariant: the app role has no right on any table. It calls functions that take the organisation from the context of the
  * transaction, and one that finds a key by its id, because a key is all that is known before it is verified.
  */
-import { type Kysely, sql } from 'kysely';
-import type { Migration } from 'kysely/migration';
 import { credentialFunctions, credentialTable } from './credential-schema.ts';
 import { keyFunctions } from './key-functions.ts';
 import { KEY_TABLE } from './key-schema.ts';
@@ -85,7 +83,7 @@ create policy functions on authz.${table} for all to current_user using (true) w
 /**
  * The migrations of schema `authz`, in order: API keys, credentials of integrations, revocations.
  *
- * @throws TypeError when a role's name or the call is not plain.
+ * @throws TypeError when a role's name or the call is not plain, or two of the roles are one.
  * @example
  * ```ts
  * for (const { up } of authzMigrations({ appRole: 'ledger_app', org: 'tenancy.org_id()' })) await owner.query(up);
@@ -99,6 +97,9 @@ export function authzMigrations(options: AuthzMigrationOptions): readonly SqlMig
     org: functionCall(options.org ?? 'authz.org_id()'),
   };
   const { app, system } = names;
+  // An owner is above its own policies, and the system role finds keys of every organisation.
+  if (app === owner || app === system || (owner !== undefined && owner === system))
+    throw new TypeError('the roles of application, system and owner are not three different ones');
   const callable = [
     'insert_key(uuid, jsonb)',
     'rotate_key(uuid, text, jsonb, bigint)',
@@ -137,22 +138,4 @@ ${owner === undefined ? '' : 'set local role none;'}
 `,
     },
   ];
-}
-
-/**
- * The same migrations for Kysely's migrator, by name.
- *
- * @throws TypeError as `authzMigrations`.
- */
-export function authzKyselyMigrations(options: AuthzMigrationOptions): Record<string, Migration> {
-  return Object.fromEntries(
-    authzMigrations(options).map(({ name, up }) => [
-      name,
-      {
-        up: async (db: Kysely<unknown>): Promise<void> => {
-          await sql.raw(up).execute(db);
-        },
-      },
-    ]),
-  );
 }
