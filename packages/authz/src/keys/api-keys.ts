@@ -11,17 +11,20 @@ import type { Policy } from '../policy.ts';
 import type { Resources } from '../policy-types.ts';
 import { API_KEY_ISSUER, apiKeySession, keyOrigin } from '../session/api-key-session.ts';
 import { type Clock, steadyTime, systemClock } from '../session/clock.ts';
+import { AuthzSessionInsufficientError, AuthzSessionRefusedError } from '../session/errors.ts';
 import { createSessionGuard, type SessionDirectory, type SessionGuard } from '../session/guard.ts';
 import type { Revocations } from '../session/revocations.ts';
 import type { VerifiedSession } from '../session/verified-session.ts';
 import { AuthzKeyConflictError, AuthzKeyRefusedError } from './errors.ts';
 import { type KeyAccess, ScopedAccess, type VerifiedKey } from './key-access.ts';
 import { KeyFormat, type ParsedKey } from './key-format.ts';
+import { distinct, floorToSecond, seconds, text, within } from './key-input.ts';
 import { KeyMac, type Peppers } from './key-mac.ts';
 import { type KeyReport, type KeyReportLimits, reportKeys } from './key-report.ts';
 import type { ApiKeyRecord, ApiKeyStore, KeyScope, KeySelection } from './key-store.ts';
 import { LastUsed } from './last-used.ts';
 import { RecordCache } from './record-cache.ts';
+import { type RefusedKey, RefusedKeys } from './refused-keys.ts';
 import { Secret } from './secret.ts';
 
 /** What API keys need. */
@@ -50,6 +53,15 @@ export interface ApiKeysOptions<R extends Resources, Role extends string> {
   readonly lastUsedIntervalMs?: number;
   /** Told when last use could not be written; the write is tried again. */
   readonly onLastUsedError?: (cause: unknown) => void;
+  /**
+   * Told of keys that `verify` and `admit` refuse, for the log: the first refusal of a key at once, then at most once per
+   * `refusedIntervalMs` with their number. `org` is set when the key exists and its secret was right. Never waited for.
+   */
+  readonly onRefused?: (refused: RefusedKey) => void | Promise<void>;
+  /** Told when `onRefused` failed; its refusals are counted into the next report. */
+  readonly onRefusedError?: (cause: unknown) => void;
+  /** Least time between two reports of one key, in ms. Default 60,000. */
+  readonly refusedIntervalMs?: number;
   /** Clocks. Default: those of the machine. */
   readonly clock?: Clock;
 }
@@ -130,7 +142,7 @@ export interface ApiKeys<R extends Resources = Resources> {
   revoke(selection: KeySelection): Promise<number>;
   /** What should be looked at in an organisation: keys that are old, unused, above their ceiling, or orphaned. */
   report(org: OrgId, limits: KeyReportLimits): Promise<KeyReport>;
-  /** Writes last uses that are pending: call it when the process stops. Rejects when the store does. */
+  /** Writes last uses and tells refusals that are pending: call it when the process stops. Rejects when either fails. */
   flush(): Promise<void>;
   /** Source of a regular expression for secret scanners. */
   readonly scannerPattern: string;
@@ -139,7 +151,6 @@ export interface ApiKeys<R extends Resources = Resources> {
 const SECOND = 1_000;
 const DAY_MS = 86_400_000;
 const MOST_OVERLAP_MS = 30 * DAY_MS;
-const MOST_NAMES = 256;
 
 /**
  * Makes the keys of an application in one environment.
@@ -169,6 +180,7 @@ class StoredKeys<R extends Resources, Role extends string> implements ApiKeys<R>
   readonly #guard: SessionGuard<Role>;
   readonly #records: RecordCache;
   readonly #lastUsed: LastUsed;
+  readonly #refused: RefusedKeys | undefined;
   readonly #maxLifetimeMs: number;
   readonly #recordMaxAgeMs: number;
 
@@ -176,12 +188,14 @@ class StoredKeys<R extends Resources, Role extends string> implements ApiKeys<R>
     const { store, policy, directory, revocations, clock = systemClock } = options;
     const { maxLifetimeMs = 365 * DAY_MS, recordMaxAgeMs = 5_000, recordEntries = 10_000 } = options;
     const { lastUsedIntervalMs = 60_000, onLastUsedError = () => undefined } = options;
+    const { onRefused, onRefusedError = () => undefined, refusedIntervalMs = 60_000 } = options;
     this.#format = new KeyFormat(options.prefix, options.type);
     this.#mac = new KeyMac(options.peppers);
     this.#maxLifetimeMs = within('maxLifetimeMs', maxLifetimeMs, SECOND, 730 * DAY_MS);
     this.#recordMaxAgeMs = within('recordMaxAgeMs', recordMaxAgeMs, 0, 60_000);
     within('recordEntries', recordEntries, 1, 10_000_000);
     within('lastUsedIntervalMs', lastUsedIntervalMs, SECOND, DAY_MS);
+    within('refusedIntervalMs', refusedIntervalMs, SECOND, DAY_MS);
     this.#store = store;
     this.#policy = policy;
     this.#directory = directory;
@@ -193,6 +207,9 @@ class StoredKeys<R extends Resources, Role extends string> implements ApiKeys<R>
     this.#guard = createSessionGuard({ directory, revocations, clock: this.#clock });
     this.#records = new RecordCache(revocations, recordMaxAgeMs, recordEntries);
     this.#lastUsed = new LastUsed(store, lastUsedIntervalMs, recordEntries, onLastUsedError);
+    this.#refused =
+      onRefused &&
+      new RefusedKeys({ tell: onRefused, onError: onRefusedError, intervalMs: refusedIntervalMs });
   }
 
   get scannerPattern(): string {
@@ -234,21 +251,13 @@ class StoredKeys<R extends Resources, Role extends string> implements ApiKeys<R>
   }
 
   async verify(given: string): Promise<VerifiedKey> {
-    const parsed = this.#parsed(given);
-    const digest = this.#records.digestOf(parsed.authenticated);
-    const record = this.#records.get(digest, this.#now()) ?? (await this.#read(parsed, digest));
-    const now = this.#now();
-    refuseEnded(record, now);
-    return verifiedKey(record, now);
+    const { record, at } = await this.#alive(given);
+    return verifiedKey(record, at);
   }
 
   async admit(given: string): Promise<KeyAccess<R>> {
-    const parsed = this.#parsed(given);
-    const digest = this.#records.digestOf(parsed.authenticated);
-    const record = this.#records.get(digest, this.#now()) ?? (await this.#read(parsed, digest));
-    const verifiedAt = this.#now();
-    refuseEnded(record, verifiedAt);
-    const key = verifiedKey(record, verifiedAt);
+    const { record, at } = await this.#alive(given);
+    const key = verifiedKey(record, at);
     // A directory for this one key: the guard asks for the key, the application knows its creator.
     const { creator } = record;
     const directory: SessionDirectory<Role> = {
@@ -257,7 +266,9 @@ class StoredKeys<R extends Resources, Role extends string> implements ApiKeys<R>
       member: (org) => this.#directory.member(org, creator),
     };
     const guard = createSessionGuard({ directory, revocations: this.#revocations, clock: this.#clock });
-    const context = await guard.admit(key.session, record.org);
+    const context = await guard.admit(key.session, record.org).catch((error: unknown) => {
+      throw this.#noted(error, record);
+    });
     this.#lastUsed.note(record, this.#now());
     return new ScopedAccess(key, this.#policy(), context, record, this.#now);
   }
@@ -283,7 +294,34 @@ class StoredKeys<R extends Resources, Role extends string> implements ApiKeys<R>
   }
 
   async flush(): Promise<void> {
-    await this.#lastUsed.flush();
+    const flushed = await Promise.allSettled([this.#lastUsed.flush(), this.#refused?.flush()]);
+    for (const each of flushed) if (each.status === 'rejected') throw each.reason;
+  }
+
+  /** The record of a key that is verified and has not ended; every refusal on the way is noted. */
+  async #alive(given: string): Promise<{ readonly record: ApiKeyRecord; readonly at: number }> {
+    let record: ApiKeyRecord | undefined;
+    try {
+      const parsed = this.#parsed(given);
+      const digest = this.#records.digestOf(parsed.authenticated);
+      record = this.#records.get(digest, this.#now()) ?? (await this.#read(parsed, digest));
+      const at = this.#now();
+      refuseEnded(record, at);
+      this.#refused?.pass(at);
+      return { record, at };
+    } catch (error) {
+      throw this.#noted(error, record);
+    }
+  }
+
+  /** Notes the error if it refuses a key, and gives it back as it is. */
+  #noted(error: unknown, record: ApiKeyRecord | undefined): unknown {
+    const owner = record && { org: record.org, id: record.id };
+    if (error instanceof AuthzKeyRefusedError || error instanceof AuthzSessionRefusedError)
+      this.#refused?.note(owner, error.code, error.reason, this.#now());
+    else if (error instanceof AuthzSessionInsufficientError)
+      this.#refused?.note(owner, error.code, 'insufficient', this.#now());
+    return error;
   }
 
   #parsed(given: string): ParsedKey {
@@ -357,34 +395,4 @@ function verifiedKey(
 
 function replayed(): AuthzKeyConflictError {
   return new AuthzKeyConflictError('replayed', 'the request was carried out before');
-}
-
-function floorToSecond(ms: number): number {
-  return Math.floor(ms / SECOND) * SECOND;
-}
-
-function within(name: string, value: number, least: number, most: number): number {
-  if (!Number.isSafeInteger(value) || value < least || value > most)
-    throw new TypeError(`${name} is not a whole number from ${least} to ${most}`);
-  return value;
-}
-
-function seconds(name: string, value: number, least: number, most: number): void {
-  within(name, value, least, most);
-  if (value % SECOND !== 0) throw new TypeError(`${name} is not a number of whole seconds, in ms`);
-}
-
-function text(name: string, value: string): string {
-  if (typeof value !== 'string' || value.length < 1 || value.length > 128)
-    throw new TypeError(`${name} is not 1 to 128 characters`);
-  return value;
-}
-
-function distinct(name: string, values: readonly string[]): readonly string[] {
-  if (!Array.isArray(values) || values.length < 1 || values.length > MOST_NAMES)
-    throw new TypeError(`${name} is not an array of 1 to ${MOST_NAMES} strings`);
-  const given: readonly unknown[] = values;
-  if (!given.every((value) => typeof value === 'string'))
-    throw new TypeError(`${name} is not an array of strings`);
-  return Object.freeze([...new Set(values)].sort());
 }

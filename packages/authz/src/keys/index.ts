@@ -42,4 +42,5 @@ export type {
   KeySelection,
   KeyUse,
 } from './key-store.ts';
+export type { RefusedAttempts, RefusedKey, RefusedKnownKey, RefusedOtherKeys } from './refused-keys.ts';
 export { Secret } from './secret.ts';
