@@ -42,6 +42,16 @@ export const events = defineEvents({
     data: z.object({ name: z.string(), roles, actions: z.array(z.string()), expiresAt: z.iso.datetime() }),
   },
   'api_key.revoked': { target: 'api_key' },
+  'api_key.refused': {
+    target: 'api_key',
+    data: z.object({
+      code: z.string(),
+      reason: z.string(),
+      attempts: z.number().int(),
+      firstAt: z.iso.datetime(),
+      lastAt: z.iso.datetime(),
+    }),
+  },
   'audit_log.read': { data: z.object({ events: z.number().int() }) },
   'audit_log.verified': { data: z.object({ events: z.number().int(), ok: z.boolean() }) },
 });

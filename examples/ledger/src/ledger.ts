@@ -20,6 +20,7 @@ import { events } from './events.ts';
 import { createIdentity, type Identity } from './identity.ts';
 import { type LedgerResources, policy } from './policy.ts';
 import { payloads, type Queues } from './queues.ts';
+import { recordRefusedKey, reportUnrecorded } from './refusals.ts';
 import type { Database } from './schema.ts';
 
 /** What the ledger needs from its environment. */
@@ -137,6 +138,8 @@ export async function createLedger(config: LedgerConfig): Promise<Ledger> {
     directory: identity.directory,
     revocations: identity.revocations,
     onLastUsedError: (error) => console.error('the last use of API keys could not be written:', error),
+    onRefused: (refused) => recordRefusedKey({ audit, tenancy }, refused),
+    onRefusedError: reportUnrecorded,
   });
   const queue = new PgBoss({ connectionString: config.queueUrl, max: 3, migrate: false, schedule: false });
   queue.on('error', (error) => console.error('the job queue reports an error:', error));

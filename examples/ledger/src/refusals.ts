@@ -9,7 +9,7 @@ import {
   AuthzDeniedError,
   AuthzStepUpRequiredError,
 } from '@ringfence/authz';
-import { AuthzKeyRefusedError } from '@ringfence/authz/keys';
+import { AuthzKeyRefusedError, type RefusedKey } from '@ringfence/authz/keys';
 import {
   AuthzAssuranceRefusedError,
   AuthzSessionInsufficientError,
@@ -105,6 +105,35 @@ async function recordAtTheDoor(
   });
 }
 
-function reportUnrecorded(error: unknown): void {
+/**
+ * Records that a key of an organisation was refused, once a minute however often it is presented: a key that was revoked
+ * and is still used is a leak, or an integration that nobody has told. Keys that are nobody's are in nobody's log.
+ */
+export async function recordRefusedKey(
+  { audit, tenancy }: Pick<Ledger, 'audit' | 'tenancy'>,
+  refused: RefusedKey,
+): Promise<void> {
+  const { org, id, code, reason, attempts, firstAt, lastAt } = refused;
+  if (org === undefined) {
+    console.error(`${attempts} API keys refused: ${reason}`);
+    return;
+  }
+  const actor = `key:${id}`;
+  const db = tenancy.forOrg(org, { actor, kind: 'api_key', requestId: actor });
+  await audit.record(db, 'api_key.refused', {
+    target: id,
+    outcome: 'denied',
+    data: {
+      code,
+      reason,
+      attempts,
+      firstAt: new Date(firstAt).toISOString(),
+      lastAt: new Date(lastAt).toISOString(),
+    },
+  });
+}
+
+/** Reports that the log does not have a refusal. */
+export function reportUnrecorded(error: unknown): void {
   console.error('a refusal could not be recorded:', error);
 }

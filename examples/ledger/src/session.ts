@@ -11,7 +11,7 @@ import type { AdmittedContext, VerifiedSession } from '@ringfence/authz/session'
 import type { OrgId, Principal } from '@ringfence/tenancy';
 import type { Ledger } from './ledger.ts';
 import { type LedgerAction, type LedgerResources, policy, type Role } from './policy.ts';
-import { recordingRefusals, refusedAtTheDoor } from './refusals.ts';
+import { refusedAtTheDoor } from './refusals.ts';
 
 /** What a session may do, as it was admitted. */
 export interface Access {
@@ -117,11 +117,9 @@ function accessOf(context: AdmittedContext<Role>): Access {
  * @throws AuthzSessionRefusedError `authz.session_refused` when its creator is a member no more.
  */
 export async function enterWithKey(ledger: Ledger, key: string): Promise<Session> {
-  const { id, org, session: verified } = await ledger.apiKeys.verify(key);
-  const admit = () => ledger.apiKeys.admit(key);
-  const actor = `key:${id}`; // its creator is not known yet
-  const atTheDoor = { org, actor, principal: { actor, kind: 'api_key', requestId: actor } };
-  const first = await recordingRefusals(ledger, atTheDoor, admit);
+  const admit = () => ledger.apiKeys.admit(key); // and what it refuses is told to the log: `onRefused` of the keys
+  const first = await admit();
+  const { id, org, session: verified } = first.key;
   return new Session({ org, actor: first.actsFor, key: id, verified }, first, freshness(ledger), admit);
 }
 

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 import { BANK_FEED, createKey, type NewKey, revokeKey } from '../src/api-keys.ts';
 import { enqueueImport, imported, statementLines } from '../src/bank-import.ts';
 import { approveEntry, postEntry, readEntry } from '../src/entries.ts';
@@ -43,6 +43,20 @@ const lastEvent = async (action: string) => {
   const { event, request } = rows[0]?.record ?? {};
   return { actor: rows[0]?.actor, request, ...event };
 };
+/** Events about the refusal of a key, of whatever organisation, once there is one; they are written after the answer. */
+const refusalsOf = async (id: string) =>
+  await vi.waitFor(
+    async () => {
+      const { rows } = await superuser.query(
+        `select org_id as org, actor, canon::jsonb -> 'event' as event from audit.event
+          where action = 'api_key.refused' and canon::jsonb -> 'event' -> 'target' ->> 'id' = $1 order by at, id`,
+        [id],
+      );
+      expect(rows.length).toBeGreaterThan(0);
+      return rows;
+    },
+    { timeout: 20_000 },
+  );
 /** Runs a worker for as long as the statement takes. */
 const worked = async (id: string) => {
   await workImports(f.ledger);
@@ -132,10 +146,49 @@ describe('the key of a bank feed', () => {
     } finally {
       await rename('somebody.else', subject);
     }
-    expect(await lastEvent('access.denied')).toMatchObject({
-      actor: `key:${id}`,
-      data: { action: 'session.enter', code: 'authz.session_refused' },
-    });
+    expect(await refusalsOf(id)).toMatchObject([
+      {
+        org: NORTHWIND.id,
+        actor: `key:${id}`,
+        event: { outcome: 'denied', data: { code: 'authz.session_refused', reason: 'member', attempts: 1 } },
+      },
+    ]);
+  });
+
+  test('that was revoked stands in the log of its organisation when it is used again, once for a flood', async () => {
+    const { id, key } = await feedKey();
+    await revokeKey(f.ledger, f.owner, id);
+    const knock = async (times: number) => {
+      for (let n = 0; n < times; n += 1)
+        await expect(enterWithKey(f.ledger, key.reveal())).rejects.toMatchObject({ reason: 'revoked' });
+    };
+    await knock(1);
+    const first = await refusalsOf(id);
+    await knock(200);
+    await f.ledger.apiKeys.flush(); // as when the process stops; else after a minute
+    const all = await refusalsOf(id);
+    expect(first).toHaveLength(1);
+    expect(all.map(({ org, event }) => [org, event.data.reason, event.data.attempts])).toEqual([
+      [NORTHWIND.id, 'revoked', 1],
+      [NORTHWIND.id, 'revoked', 200],
+    ]);
+    expect(JSON.stringify(all)).not.toContain(key.reveal().slice(-30));
+  });
+
+  test('that is no key of this application is in no log', async () => {
+    const count = async () => (await superuser.query('select count(*)::int as n from audit.event')).rows[0]?.n;
+    const { key } = await feedKey();
+    const error = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+    try {
+      const before = await count();
+      for (const text of ['nonsense', `${key.reveal().slice(0, -1)}~`])
+        await expect(enterWithKey(f.ledger, text)).rejects.toMatchObject({ reason: 'malformed' });
+      await f.ledger.apiKeys.flush();
+      expect(await count()).toBe(before);
+      expect(JSON.stringify(error.mock.calls)).not.toContain(key.reveal().slice(9, 25));
+    } finally {
+      error.mockRestore();
+    }
   });
 
   test('is not ended by an owner of another organisation', async () => {

@@ -12,7 +12,7 @@ const NOT_IN_THE_APP_YET = 'not in the app yet';
 
 const CLASSES: Readonly<Record<string, readonly EventName[] | typeof NOT_IN_THE_APP_YET>> = {
   logins: ['session.opened', 'session.refused'],
-  'access attempts that were refused': ['access.denied', 'job.refused'],
+  'access attempts that were refused': ['access.denied', 'job.refused', 'api_key.refused'],
   'creation of entries and what they rest on': [
     'entry.posted',
     'statement.received',

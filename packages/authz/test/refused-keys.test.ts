@@ -140,7 +140,7 @@ describe('the refusal of a key that exists', () => {
 });
 
 describe('the refusal of anything else', () => {
-  test('is a number, in nobody`s organisation: not of the format, unknown, an id that exists with another secret', async () => {
+  test('is a number, in the organisation of nobody: not of the format, unknown, an id that exists with another secret', async () => {
     const key = await made();
     for (const attempt of [
       '',

@@ -32,6 +32,8 @@ export interface RefusedKnownKey extends RefusedAttempts {
 export interface RefusedOtherKeys extends RefusedAttempts {
   /** Never set: it is not known whose they are. */
   readonly org?: undefined;
+  /** Never set. */
+  readonly id?: undefined;
   /** Code of the refusal. */
   readonly code: string;
   /** `malformed`, `unknown`; `many` for the refusals of known keys beyond 10,000 different ones in an interval. */
