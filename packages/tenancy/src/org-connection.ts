@@ -231,8 +231,8 @@ export class OrgConnection implements DatabaseConnection {
   /** Gives the connection back, or destroys it when its state is not known to be clean. */
   release(): void {
     if (this.#state === 'released') return;
-    const { client, lost } = this.#session;
-    const known = !this.#broken && !this.#cancelled && !lost;
+    const { client, server } = this.#session;
+    const known = !this.#broken && !this.#cancelled && !server.lost;
     const clean = known && this.#state === 'none' && client.getTransactionStatus() === 'I';
     this.#state = 'released';
     if (this.#held) client.release(!clean);
@@ -291,7 +291,7 @@ export class OrgConnection implements DatabaseConnection {
       const check = entering ? checkDue(session, nowMs) : [];
       const checkAt = before.length;
       before.push(...check);
-      if (!session.checked) before.push(ASSERT_APP_ROLE);
+      if (!session.server.checked) before.push(ASSERT_APP_ROLE);
       const contextDue = entering || !inTransaction || opening || nowMs >= this.#renewAtMs;
       const context = this.#mint.at(nowMs);
       if (contextDue) {
@@ -304,20 +304,21 @@ export class OrgConnection implements DatabaseConnection {
       const progress: FlightProgress = { completed: 0 };
       try {
         const results = await this.#fly([...before, ...statements], progress);
-        session.checked = true;
+        session.server.checked = true;
         checkPassed(session, check, results.slice(checkAt), nowMs);
         if (contextDue) this.#checkEcho(results[before.length - 1], context.value);
         this.#renewAtMs = context.renewAtMs;
         this.#clean = true;
         this.#begun = inTransaction;
         const answers = before.length === 0 ? results : results.slice(before.length);
-        if (leavesMore(statements, answers)) session.suspect = true;
+        if (leavesMore(statements, answers)) session.server.suspect = true;
         return answers;
       } catch (error) {
         // Refused before the statement: nothing of the flight took effect, and a fresh connection takes its place.
         const early = progress.completed < before.length;
         const ended = early && endedByServer(error);
-        const planted = ended || (early && (isUncleanSession(error) || (session.checked && !this.#broken)));
+        const planted =
+          ended || (early && (isUncleanSession(error) || (session.server.checked && !this.#broken)));
         const retry = entering && (opening || !inTransaction) && planted && !this.#cancelled;
         if (retry && replaced < MAX_REPLACED) {
           await this.#replaceSession();
@@ -362,7 +363,7 @@ export class OrgConnection implements DatabaseConnection {
     try {
       return await fly(client, prepared, statements, progress);
     } catch (error) {
-      this.#session.suspect = true; // a statement that failed is not told by its tag, and PREPARE is not rolled back
+      this.#session.server.suspect = true; // a statement that failed is not told by its tag, and PREPARE is not rolled back
       const mapped = fromDatabaseError(error);
       if (mapped instanceof RingfenceTenancyError && ENDS_CONNECTION.has(mapped.code)) this.#broken = true;
       throw isUncleanSession(error) ? error : mapped;

@@ -30,22 +30,23 @@ const WHOLE_CHECK_MS = 5_000;
 /** The statements due in front of the first statement of a checkout. */
 export function checkDue(session: Session, nowMs: number): readonly Statement[] {
   if (session.pooled) return POOLED;
-  const age = nowMs - session.checkedAtMs;
-  if (session.suspect || !(age >= 0 && age < WHOLE_CHECK_MS)) return WHOLE;
-  return session.dynamicSql ? KNOWN : [];
+  const { suspect, dynamicSql, checkedAtMs } = session.server;
+  const age = nowMs - checkedAtMs;
+  if (suspect || !(age >= 0 && age < WHOLE_CHECK_MS)) return WHOLE;
+  return dynamicSql ? KNOWN : [];
 }
 
 /** Remembers a check that has passed; `results` begins with its answers. */
 export function checkPassed(
-  session: Session,
+  { server }: Session,
   check: readonly Statement[],
   results: readonly StatementResult[],
   nowMs: number,
 ): void {
   if (check !== WHOLE) return;
-  session.suspect = false;
-  session.checkedAtMs = nowMs;
-  session.dynamicSql = results[0]?.rows[0]?.['dynamic_sql'] !== false;
+  server.suspect = false;
+  server.checkedAtMs = nowMs;
+  server.dynamicSql = results[0]?.rows[0]?.['dynamic_sql'] !== false;
 }
 
 /** True when a statement may have left what the short check does not see. */

@@ -7,6 +7,28 @@ import type { Pool, PoolClient } from 'pg';
 import { requestCancel } from './cancel-request.ts';
 import { namedStatements, type PreparedStatements, unnamedStatements } from './prepared-statements.ts';
 
+/** What is known of a connection's session in the server, whoever checks the connection out. */
+export interface ServerSession {
+  /** True once `tenancy.assert_app_role()` has passed on it. */
+  checked: boolean;
+  /** True once the connection has failed. */
+  lost: boolean;
+  /** True while the whole check is due at the next checkout: the connection is new, or more than plain queries ran on it. */
+  suspect: boolean;
+  /** True when the database has a function that runs dynamic SQL, whoever may call it: a check is due at every checkout. */
+  dynamicSql: boolean;
+  /** Time of the last whole check, ms since epoch. */
+  checkedAtMs: number;
+}
+
+/**
+ * Where a client carries it: two tenancies over one pool lend the same sessions, so what a borrower of one has done must be
+ * known to the other. A global symbol, because an application may hold two copies of this package.
+ */
+const SERVER_SESSION: unique symbol = Symbol.for('ringfence.tenancy.server_session');
+
+type KnownClient = PoolClient & { [SERVER_SESSION]?: ServerSession };
+
 /** What is known of one physical connection, across checkouts. */
 export interface Session {
   /** The driver's client. */
@@ -20,16 +42,8 @@ export interface Session {
   readonly pooled: boolean;
   /** Cancels what it runs now, or by the time the request arrives: the connection must not be lent again. */
   readonly cancel: () => Promise<void>;
-  /** True once `tenancy.assert_app_role()` has passed on it. */
-  checked: boolean;
-  /** True once the connection has failed. */
-  lost: boolean;
-  /** True while the whole check is due at the next checkout: the connection is new, or more than plain queries ran on it. */
-  suspect: boolean;
-  /** True when the database has a function that runs dynamic SQL, whoever may call it: a check is due at every checkout. */
-  dynamicSql: boolean;
-  /** Time of the last whole check, ms since epoch. */
-  checkedAtMs: number;
+  /** Its session in the server. */
+  readonly server: ServerSession;
 }
 
 /** How statements are prepared on each connection. */
@@ -59,22 +73,13 @@ export class SessionPool {
     const client = await this.#pool.connect();
     let session = this.#sessions.get(client);
     if (session === undefined) {
-      const made: Session = {
+      session = {
         client,
         prepared: this.#statements(),
         pooled: this.#mode === 'unnamed',
         cancel: () => requestCancel(this.#pool.options, client),
-        checked: false,
-        lost: false,
-        suspect: true,
-        dynamicSql: true,
-        checkedAtMs: 0,
+        server: serverSessionOf(client),
       };
-      // The pool listens only while a connection is idle. The flight under way, or the next one, reports the loss.
-      client.on('error', () => {
-        made.lost = true;
-      });
-      session = made;
       this.#sessions.set(client, session);
     }
     return session;
@@ -83,4 +88,22 @@ export class SessionPool {
   #statements(): PreparedStatements {
     return this.#mode === 'unnamed' ? unnamedStatements : namedStatements(this.#prefix, this.#mode.limit);
   }
+}
+
+function serverSessionOf(client: KnownClient): ServerSession {
+  const known = client[SERVER_SESSION];
+  if (known !== undefined) return known;
+  const made: ServerSession = {
+    checked: false,
+    lost: false,
+    suspect: true,
+    dynamicSql: true,
+    checkedAtMs: 0,
+  };
+  // The pool listens only while a connection is idle. The flight under way, or the next one, reports the loss.
+  client.on('error', () => {
+    made.lost = true;
+  });
+  client[SERVER_SESSION] = made;
+  return made;
 }

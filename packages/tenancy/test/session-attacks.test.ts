@@ -47,6 +47,7 @@ describe('dynamic SQL that the app role may not call itself', () => {
     const still = createTenancy<Tables>({ pool: f.pool, contextKey: f.contextKey, now: () => now });
     const [first, next] = [still.forOrg(ORG_A, ALICE), still.forOrg(ORG_B, { actor: 'user:bob' })];
     const pid = async (db: OrgDb<Tables>) => (await run(db, 'select pg_backend_pid() as pid'))[0]?.['pid'];
+    await run(first, 'show search_path'); // more than a plain query: the next check sees the function
     await pid(first);
     for (let round = 0; round < 3; round++) {
       await sql`select app.run('listen loot'), app.run('declare held cursor with hold for select 1')`.execute(
@@ -79,7 +80,9 @@ describe('dynamic SQL that the app role may not call itself', () => {
       // A session of its own, and its whole check: there is no such function yet.
       await run(first, 'select pg_terminate_backend(pg_backend_pid())').catch(() => {});
       await pid(first);
-      await ddl('create or replace function app.run(text) returns void language plpgsql as $$ begin Execute $1; end $$');
+      await ddl(
+        'create or replace function app.run(text) returns void language plpgsql as $$ begin Execute $1; end $$',
+      );
       try {
         const before = await pid(first);
         await sql`select app.run('prepare planted as select 1')`.execute(first); // a plain query, as far as the driver sees
@@ -146,10 +149,25 @@ describe('dynamic SQL that the app role may not call itself', () => {
 
 describe('behind a pooler in transaction mode, where another process may have had the session', () => {
   test.each<[string, string, string, unknown]>([
-    ['a cursor', 'declare held cursor with hold for select 1', 'select count(*)::int as n from pg_cursors where is_holdable', 0],
+    [
+      'a cursor',
+      'declare held cursor with hold for select 1',
+      'select count(*)::int as n from pg_cursors where is_holdable',
+      0,
+    ],
     ['a channel', 'listen loot', 'select count(*)::int as n from pg_listening_channels()', 0],
-    ['a prepared statement', 'prepare planted as select 1', 'select count(*)::int as n from pg_prepared_statements', 0],
-    ['a role', `select set_config('role', $other, false)`, `select (current_user = session_user)::int as n`, 1],
+    [
+      'a prepared statement',
+      'prepare planted as select 1',
+      'select count(*)::int as n from pg_prepared_statements',
+      0,
+    ],
+    [
+      'a role',
+      `select set_config('role', $other, false)`,
+      `select (current_user = session_user)::int as n`,
+      1,
+    ],
   ])('%s is taken back at every checkout, and the session lives on', async (_, left, look, n) => {
     const superuser = new pg.Client({ connectionString: f.database.superuserUrl });
     await superuser.connect();
@@ -178,6 +196,38 @@ describe('behind a pooler in transaction mode, where another process may have ha
       await superuser.end();
     }
   });
+});
+
+test('what a borrower of another tenancy over the same pool planted is found', async () => {
+  const now = Date.now(); // no time passes: one whole check is all there is
+  const over = () => createTenancy<Tables>({ pool: f.pool, contextKey: f.contextKey, now: () => now });
+  const [attacker, victim] = [over().forOrg(ORG_A, ALICE), over().forOrg(ORG_B, { actor: 'user:bob' })];
+  const spy = new pg.Client({ connectionString: f.database.appUrl });
+  await spy.connect();
+  const loot: unknown[] = [];
+  spy.on('notification', ({ payload }) => loot.push(payload));
+  await spy.query('listen loot');
+  try {
+    await notesOf(victim);
+    const names = await run(
+      attacker,
+      `select name from pg_prepared_statements where statement like 'select tenancy.enter(%' order by prepare_time`,
+    );
+    const name = String(names.at(-2)?.['name']); // the last but one is the victim's, the last the attacker's own
+    await run(
+      attacker,
+      `do $x$ begin
+        execute 'deallocate ${name}';
+        execute $c$prepare ${name}(text, bool, bool) as select set_config('ringfence.context',
+          case when pg_notify('loot', $1) is null then '' else $1 end, true) as context$c$;
+      end $x$`,
+    );
+    expect(await notesOf(victim)).toEqual([{ org_id: ORG_B, id: 'n1' }]);
+    await spy.query('select 1'); // notifications come before its answer
+    expect(loot).toEqual([]);
+  } finally {
+    await spy.end();
+  }
 });
 
 test.each(['standard_conforming_strings = off', 'transform_null_equals = on', 'row_security = off'])(
