@@ -29,19 +29,20 @@ const cell = (id: string) => ({ table: TABLE, column: 'content', row: id });
 export async function attachFile(
   ledger: Ledger,
   session: Session,
-  entryId: string,
+  asked: string,
   name: string,
   content: Readable,
 ): Promise<string> {
   const id = uuidv7();
-  await decide(ledger, session, 'entry.attach', { id: entryId });
+  await decide(ledger, session, 'entry.attach', { id: asked });
   const entry = await ledger.tenancy
     .forOrg(session.org, session.principal)
     .selectFrom('ledger.entry')
     .select('id')
-    .where('id', '=', entryId)
+    .where('id', '=', asked)
     .executeTakeFirst();
-  if (entry === undefined) throw new EntryNotFoundError(entryId);
+  if (entry === undefined) throw new EntryNotFoundError(asked);
+  const entryId = entry.id; // as it is stored, for the decision and the log
   const keys = await ledger.keyring.org(session.org);
   const objects = ledger.storage.forOrg(session.org);
   const objectKey = await pipeline(content, encryptTransform(keys, cell(id)), (sealed) =>
@@ -78,7 +79,7 @@ export class AttachmentNotFoundError extends Error {
 export async function readAttachment(
   ledger: Ledger,
   session: Session,
-  id: string,
+  asked: string,
   offset: number,
   length: number,
 ): Promise<AttachmentRange> {
@@ -87,9 +88,10 @@ export async function readAttachment(
   const row = await withEncryption(handle, keys, columns)
     .selectFrom(TABLE)
     .select(['id', 'org_id', 'name', 'object_key'])
-    .where('id', '=', id)
+    .where('id', '=', asked)
     .executeTakeFirst();
-  if (row === undefined) throw new AttachmentNotFoundError(`no attachment ${id} in this organisation`);
+  if (row === undefined) throw new AttachmentNotFoundError(`no attachment ${asked} in this organisation`);
+  const { id } = row;
   await decide(ledger, session, 'entry.read', { id });
   const source = await objectSource(ledger.storage.forOrg(session.org), row.object_key);
   const file = await openFile(keys, cell(id), source);

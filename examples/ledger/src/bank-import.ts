@@ -94,9 +94,15 @@ export async function imported(
 export async function statementLines(
   ledger: Ledger,
   session: Session,
-  statement: string,
+  asked: string,
 ): Promise<ImportedLine[]> {
   return await guarded(ledger, session, async ({ db, authorize, record }) => {
+    const row = await db
+      .selectFrom('ledger.statement')
+      .select('id')
+      .where('id', '=', asked)
+      .executeTakeFirst();
+    const statement = row?.id ?? asked; // as it is stored, for the log
     authorize('bankLine.read', { id: statement });
     const rows = await db
       .selectFrom('ledger.bank_line')

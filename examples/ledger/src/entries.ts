@@ -1,4 +1,8 @@
-/** Posting, reading and approving entries. Memo and bank reference are sealed for exactly their cell. */
+/**
+ * Posting, reading and approving entries. Memo and bank reference are sealed for exactly their cell. Decisions and the
+ * audit log name an entry by its id as it is stored: PostgreSQL finds the same row for a uuid in capitals, and whoever
+ * asks the log for the entry would not find what was done under that spelling.
+ */
 import { whereBlind } from '@ringfence/crypto/kysely';
 import { v7 as uuidv7 } from 'uuid';
 import { guarded } from './guarded.ts';
@@ -83,10 +87,11 @@ export async function postEntry(ledger: Ledger, session: Session, entry: NewEntr
  *
  * @throws EntryNotFoundError when the organisation has no such entry.
  */
-export async function readEntry(ledger: Ledger, session: Session, id: string): Promise<Entry> {
+export async function readEntry(ledger: Ledger, session: Session, asked: string): Promise<Entry> {
   return await guarded(ledger, session, async ({ db, authorize, record }) => {
-    const row = await db.selectFrom(TABLE).selectAll().where('id', '=', id).executeTakeFirst();
-    if (row === undefined) throw new EntryNotFoundError(id);
+    const row = await db.selectFrom(TABLE).selectAll().where('id', '=', asked).executeTakeFirst();
+    if (row === undefined) throw new EntryNotFoundError(asked);
+    const { id } = row;
     authorize('entry.read', { id, status: row.status, postedBy: row.posted_by });
     const entry: Entry = {
       id,
@@ -130,17 +135,18 @@ export async function findByBankReference(
 export async function approveEntry(
   ledger: Ledger,
   session: Session,
-  id: string,
+  asked: string,
   reason: string,
 ): Promise<void> {
   await guarded(ledger, session, async ({ db, authorize, record }) => {
     const row = await db
       .selectFrom(TABLE)
-      .select(['status', 'posted_by', 'amount_cents'])
-      .where('id', '=', id)
+      .select(['id', 'status', 'posted_by', 'amount_cents'])
+      .where('id', '=', asked)
       .forUpdate()
       .executeTakeFirst();
-    if (row === undefined) throw new EntryNotFoundError(id);
+    if (row === undefined) throw new EntryNotFoundError(asked);
+    const { id } = row;
     const amountCents = Number(row.amount_cents);
     authorize('entry.approve', { id, status: row.status, postedBy: row.posted_by, amountCents });
     await db

@@ -1,7 +1,7 @@
 /**
  * Giving roles. Who gives them appoints: an owner can do nothing of what a controller does, and cannot appoint
- * themselves. Invariants: nobody changes their own roles (the policy); nobody is given both halves of a separated duty;
- * an organisation keeps an owner, also when two owners take the role from each other at once.
+ * themselves. Invariants: nobody changes their own roles (the policy), however they spell their id; nobody is given both
+ * halves of a separated duty; an organisation keeps an owner, also when two owners take the role from each other at once.
  */
 import { assertWithinCeiling } from '@ringfence/authz';
 import { guarded } from './guarded.ts';
@@ -17,7 +17,11 @@ const APPOINTED: readonly Role[] = ['owner', 'controller', 'bookkeeper', 'review
 export class RolesRefusedError extends Error {
   override readonly name: string = 'RolesRefusedError';
   /** Stable machine-readable code. */
-  readonly code: 'ledger.member_not_found' | 'ledger.duty_conflict' | 'ledger.last_owner';
+  readonly code:
+    | 'ledger.member_not_found'
+    | 'ledger.role_not_appointed'
+    | 'ledger.duty_conflict'
+    | 'ledger.last_owner';
 
   constructor(code: RolesRefusedError['code'], message: string) {
     super(message);
@@ -28,8 +32,9 @@ export class RolesRefusedError extends Error {
 /**
  * Gives a member these roles and no others.
  *
- * @throws RolesRefusedError `ledger.member_not_found`, `ledger.duty_conflict`, `ledger.last_owner`.
- * @throws AuthzCeilingExceededError `authz.ceiling_exceeded` for a role that nobody is appointed to.
+ * @throws RolesRefusedError `ledger.member_not_found`, `ledger.role_not_appointed`, `ledger.duty_conflict`,
+ * `ledger.last_owner`.
+ * @throws AuthzCeilingExceededError `authz.ceiling_exceeded` for a role that the policy does not have.
  */
 export async function giveRoles(
   ledger: Ledger,
@@ -38,7 +43,15 @@ export async function giveRoles(
   roles: readonly Role[],
 ): Promise<void> {
   await guarded(ledger, session, async ({ db, authorize, record }) => {
-    authorize('member.giveRoles', { id: actorOf(userId) });
+    // Decided on the id as it is stored: PostgreSQL finds the same row for a uuid in capitals, in braces or without
+    // hyphens, and the policy, which compares texts, would not see that it is the owner's own.
+    const stored = await db
+      .selectFrom('ledger.member')
+      .select('user_id')
+      .where('user_id', '=', userId)
+      .executeTakeFirst();
+    const id = stored?.user_id ?? userId;
+    authorize('member.giveRoles', { id: actorOf(id) });
     // In order, so that two owners who do this at once wait for each other and the second sees what the first did.
     const owners = await db
       .selectFrom('ledger.member')
@@ -50,23 +63,26 @@ export async function giveRoles(
     const row = await db
       .selectFrom('ledger.member')
       .select('roles')
-      .where('user_id', '=', userId)
+      .where('user_id', '=', id)
       .forUpdate()
       .executeTakeFirst();
     if (row === undefined)
-      throw new RolesRefusedError('ledger.member_not_found', `no member ${userId} in this organisation`);
+      throw new RolesRefusedError('ledger.member_not_found', `no member ${id} in this organisation`);
     const { org } = session;
     assertWithinCeiling(policy, 'role_assignment', { org, roles: APPOINTED }, { org, roles });
+    // Not a matter of the ceiling: a bookkeeper may import as well, so all that the role gives is within it.
+    if (!roles.every((role) => APPOINTED.includes(role)))
+      throw new RolesRefusedError('ledger.role_not_appointed', 'nobody is appointed to a role of keys');
     refuseConflict(roles);
-    if (!roles.includes('owner') && owners.every(({ user_id }) => user_id === userId))
+    if (!roles.includes('owner') && owners.every(({ user_id }) => user_id === id))
       throw new RolesRefusedError('ledger.last_owner', 'the organisation would be left without an owner');
     await db
       .updateTable('ledger.member')
       .set({ roles: [...roles] })
-      .where('user_id', '=', userId)
+      .where('user_id', '=', id)
       .execute();
     await record('member.roles_given', {
-      target: userId,
+      target: id,
       outcome: 'success',
       before: { roles: row.roles },
       after: { roles: [...roles] },

@@ -25,17 +25,18 @@ export interface Review {
 export async function reviewEntry(
   ledger: Ledger,
   session: Session,
-  entry: string,
+  asked: string,
   note: string,
 ): Promise<string> {
   const id = uuidv7();
   return await guarded(ledger, session, async ({ db, authorize, record }) => {
     const row = await db
       .selectFrom('ledger.entry')
-      .select(['status', 'posted_by'])
-      .where('id', '=', entry)
+      .select(['id', 'status', 'posted_by'])
+      .where('id', '=', asked)
       .executeTakeFirst();
-    if (row === undefined) throw new EntryNotFoundError(entry);
+    if (row === undefined) throw new EntryNotFoundError(asked);
+    const entry = row.id;
     authorize('entry.review', { id: entry, status: row.status, postedBy: row.posted_by });
     await db.insertInto(TABLE).values({ id, entry_id: entry, note, reviewed_by: session.actor }).execute();
     await record('entry.reviewed', { target: entry, outcome: 'success', data: { review: id } });
@@ -43,10 +44,17 @@ export async function reviewEntry(
   });
 }
 
-/** The reviews of an entry, oldest first. */
-export async function reviewsOf(ledger: Ledger, session: Session, entry: string): Promise<Review[]> {
+/**
+ * The reviews of an entry, oldest first.
+ *
+ * @throws EntryNotFoundError when the organisation has no such entry.
+ */
+export async function reviewsOf(ledger: Ledger, session: Session, asked: string): Promise<Review[]> {
   return await guarded(ledger, session, async ({ db, authorize, record }) => {
+    const row = await db.selectFrom('ledger.entry').select('id').where('id', '=', asked).executeTakeFirst();
+    const entry = row?.id ?? asked;
     authorize('entry.read', { id: entry });
+    if (row === undefined) throw new EntryNotFoundError(asked);
     const rows = await db
       .selectFrom(TABLE)
       .select(['id', 'org_id', 'note', 'reviewed_by'])

@@ -217,6 +217,21 @@ describe('giving roles', () => {
       () => give(NORTHWIND.owner, ['owner', 'controller']),
       { decision: { forbid: 'no-own-roles' } },
     ],
+    // PostgreSQL reads a uuid in any of these spellings, so each finds the row of the owner who asks.
+    ...[
+      (id: string) => id.toUpperCase(),
+      (id: string) => `{${id}}`,
+      (id: string) => id.replaceAll('-', ''),
+    ].map((spelt): [string, () => Promise<void>, object] => [
+      `to oneself, spelt ${spelt('0199a4c0-00aa')}`,
+      () => giveRoles(f.ledger, f.owner, spelt(NORTHWIND.owner.userId), ['controller']),
+      { decision: { forbid: 'no-own-roles' } },
+    ]),
+    [
+      'of an integration, which are for keys alone',
+      () => give(NORTHWIND.reviewer, ['integration']),
+      { code: 'ledger.role_not_appointed' },
+    ],
     [
       'with a password alone',
       async () => give(NORTHWIND.auditor, [], await f.enter(NORTHWIND.owner)),
@@ -339,6 +354,17 @@ test('the audit log is read and verified by whoever may, and that is in it', asy
     () => verifyLog(f.ledger, f.controller),
   ])
     await expect(run()).rejects.toMatchObject({ code: 'authz.denied' });
+});
+
+test('the log names an entry as it is stored, however whoever asks spells its id', async () => {
+  const entry = await posted();
+  const spelt = entry.toUpperCase();
+  await readEntry(f.ledger, f.bookkeeper, spelt);
+  const review = await reviewEntry(f.ledger, f.reviewer, spelt, 'seen');
+  expect(await reviewsOf(f.ledger, f.controller, spelt)).toMatchObject([{ id: review }]);
+  await approve(f.controller, spelt);
+  for (const action of ['entry.read', 'entry.reviewed', 'entry.approved'])
+    expect(await lastEvent(action)).toMatchObject({ target: { id: entry } });
 });
 
 test('a role does what it is for and nothing else, also with a second factor a moment ago', () => {
