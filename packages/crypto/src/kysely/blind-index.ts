@@ -94,7 +94,7 @@ export class IndexValues {
   }
 
   #key(column: DeclaredColumn, version: number, keyId: string): Uint8Array {
-    const id = `${version} ${keyId} ${column.name} ${column.table}`;
+    const id = JSON.stringify([version, keyId, column.table, column.name]); // names may hold spaces
     const known = this.#derived.get(id);
     if (known !== undefined) return known;
     const place: IndexPlace = { org: this.#keys.org, table: column.table, column: column.name, version };

@@ -154,10 +154,14 @@ function guardReference(node: ReferenceNode, scope: QueryScope): OperationNode {
 
 function guardRaw({ sqlFragments, parameters }: RawNode, scope: QueryScope): void {
   for (const [name, column] of scope.sealed()) {
-    const word = new RegExp(`(?<![\\p{L}\\p{N}_$])${escaped(name)}(?![\\p{L}\\p{N}_$])`, 'iu');
     const named = parameters.some((node) => IdentifierNode.is(node) && node.name === name);
-    if (named || sqlFragments.some((sql) => word.test(sql))) throw computed(column);
+    if (named || sqlFragments.some((sql) => namesWord(sql, name))) throw computed(column);
   }
+}
+
+/** True when SQL text has a name as a word of its own. */
+export function namesWord(sql: string, name: string): boolean {
+  return new RegExp(`(?<![\\p{L}\\p{N}_$])${escaped(name)}(?![\\p{L}\\p{N}_$])`, 'iu').test(sql);
 }
 
 function guardRow(source: Source | undefined): void {

@@ -28,6 +28,7 @@ import { IndexValues } from './blind-index.ts';
 import type { ColumnCipher } from './column-cipher.ts';
 import { refused } from './column-errors.ts';
 import { conjuncts, ExpressionGuard, type Recheck } from './expression-guard.ts';
+import { refuseOrderByOutput } from './output-order.ts';
 import { OutputPlanner } from './output-planning.ts';
 import { mapChildren, plainTable, tableName } from './query-nodes.ts';
 import { type DeclaredTables, hasSealed, type PassedColumn, QueryScope, sealedOf } from './query-scope.ts';
@@ -113,6 +114,7 @@ export class QueryRewriter {
     const { plan } = outputs.planner;
     refuseSealedIn(plan, node.setOperations !== undefined, 'a set operation');
     refuseSealedIn(plan, isDistinct(node), 'select distinct');
+    refuseOrderByOutput(node, plan);
     if (scope.parent === undefined) this.#keep(plan);
     if (node.explain !== undefined) this.#keep(new ResultPlan());
     const list = [...outputs.selections, ...this.#hidden(outputs.planner, passOn)];
@@ -122,7 +124,7 @@ export class QueryRewriter {
   #insert(node: InsertQueryNode, scope: QueryScope): InsertQueryNode {
     const { with: ctes, into, columns, values, onConflict, returning, ...rest } = node;
     const parts = this.#sources(scope, { with: ctes });
-    const source = into === undefined ? undefined : scope.add(into);
+    const source = into === undefined ? undefined : scope.add(namedTable(into));
     const rewrite = (child: OperationNode): OperationNode => this.#guard.rewrite(child, scope);
     const table = source?.declared;
     const written =
@@ -150,7 +152,7 @@ export class QueryRewriter {
     if (table !== undefined && ListNode.is(table))
       throw refused('an update of several tables is not supported');
     const ctePart = this.#sources(scope, { with: ctes });
-    const target = table === undefined ? undefined : scope.add(table);
+    const target = table === undefined ? undefined : scope.add(namedTable(table));
     const parts = { ...ctePart, ...this.#sources(scope, { from, joins }) };
     const rewrite = (child: OperationNode): OperationNode => this.#guard.rewrite(child, scope);
     const declared = target?.declared;
@@ -191,6 +193,7 @@ export class QueryRewriter {
   #merge(node: MergeQueryNode, scope: QueryScope): MergeQueryNode {
     const { with: ctes, into, using, returning, ...rest } = node;
     const parts = this.#sources(scope, { with: ctes });
+    namedTable(into);
     for (const table of [into, using?.table]) if (table !== undefined) scope.add(table);
     for (const [, { table }] of scope.sealed())
       throw refused(`merge with the encrypted table ${table} is not supported: use insert and update`, {
@@ -307,6 +310,12 @@ export class QueryRewriter {
     const original = this.#original(node);
     return original === node ? mapChildren(node, (child) => this.#restored(child)) : original;
   }
+}
+
+/** The table a statement writes to. Behind an expression (`sql.table(…)`) it could be an encrypted one unnoticed. */
+function namedTable(table: OperationNode): OperationNode {
+  if (plainTable(table) !== undefined) return table;
+  throw refused('the table that is written to must be named as it is declared, not given as an expression');
 }
 
 /** Top-level conditions of a plain select, whose hits can be compared again row by row. */

@@ -1,5 +1,7 @@
 /**
- * Recognises values in sealed form, without opening them: what must not leave as if it were plaintext.
+ * Recognises values in sealed form, without opening them: what must not leave as if it were plaintext. Sealed bytes are
+ * also known where PostgreSQL has written them as a text: `scan::text` and `to_jsonb(row)` give hex, `encode` what was
+ * asked for.
  * Invariant: never decides that something is authentic, only that it may be ciphertext.
  */
 import {
@@ -37,7 +39,9 @@ export function namesKey(value: unknown, keyIds: readonly string[]): boolean {
 
 /** True when a value, or anything in it (JSON, arrays, composite texts), may be sealed. */
 export function holdsSealed(value: unknown, keyIds: readonly string[], depth = 0): boolean {
-  if (typeof value === 'string') return isSealedText(value) || SEALED_WITHIN.test(value);
+  if (typeof value === 'string') {
+    return isSealedText(value) || SEALED_WITHIN.test(value) || holdsEncodedHead(value, keyIds);
+  }
   if (value === null || typeof value !== 'object') return false;
   if (value instanceof Uint8Array) return namesKey(value, keyIds);
   if (value instanceof Date) return false;
@@ -45,4 +49,13 @@ export function holdsSealed(value: unknown, keyIds: readonly string[], depth = 0
   return Object.entries(value).some(
     ([name, inner]) => holdsSealed(name, keyIds, depth + 1) || holdsSealed(inner, keyIds, depth + 1),
   );
+}
+
+/** True for a text with the head of a message of these keys in it: 18 bytes are whole units of hex and of base64. */
+function holdsEncodedHead(text: string, keyIds: readonly string[]): boolean {
+  if (text.length < FIELD_OVERHEAD_BYTES) return false;
+  return keyIds.some((keyId) => {
+    const head = Buffer.from([FORMAT_VERSION, SUITE_FIELD, ...Buffer.from(keyId, 'hex')]);
+    return text.includes(head.toString('hex')) || text.includes(head.toString('base64'));
+  });
 }
