@@ -125,6 +125,29 @@ describe('rotation', () => {
     expect(access.authorize('entry.read', entry).effect).toBe('deny');
   });
 
+  test.each([
+    ['in the middle of a second', 999, 0],
+    ['by a store that takes its time', 0, 3_000],
+  ])('with an overlap as short as it may be ends at its second, begun %s', async (_, into, waiting) => {
+    const old = await make();
+    world.clock.pass(into);
+    const began = world.clock.wall;
+    const other = world.keys();
+    const rotate: typeof world.store.rotate = async (given) => {
+      world.clock.pass(waiting);
+      expect(await state(old, other)).toBe('alive'); // reads the record in the last moment before it has an end
+      return await world.store.rotate(given);
+    };
+    const rotating = world.keys({ store: { ...world.store, rotate } });
+    await rotating.rotate(await rotation(old.id, { overlapMs: 5_000 }));
+    const end = began - into + 5_000;
+    world.clock.pass(end - 1 - world.clock.wall);
+    expect(await state(old, other)).toBe('alive');
+    await other.admit(old.key.reveal());
+    world.clock.pass(1);
+    expect(await state(old, other)).toBe('rotated');
+  });
+
   test('with an overlap is known to every process before it ends, even one with an old record', async () => {
     const old = await make();
     const other = world.keys();

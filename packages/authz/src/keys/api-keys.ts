@@ -245,8 +245,10 @@ class StoredKeys<R extends Resources, Role extends string> implements ApiKeys<R>
     if (outcome === 'replayed') throw replayed();
     if (outcome === 'conflict')
       throw new AuthzKeyConflictError('rotated', 'the key was rotated or ended in the meantime');
-    // Records at hand elsewhere do not know the end yet; without an overlap they must not count for another moment.
-    if (overlapMs === 0) await this.#revocations.revokeSubject(API_KEY_ISSUER, id);
+    // Records at hand do not know the end yet. Those read up to now must not outlast it: without an overlap they count
+    // no more; nor where a short one began within a second, or the store took its time.
+    const outlasted = this.#now() + this.#recordMaxAgeMs > overlapUntil && overlapUntil < old.expiresAt;
+    if (overlapMs === 0 || outlasted) await this.#revocations.revokeSubject(API_KEY_ISSUER, id);
     return issued;
   }
 
