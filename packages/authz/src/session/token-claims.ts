@@ -23,6 +23,9 @@ export function evidenceOf(claims: JWTPayload, issuer: Issuer, door: Door, nowMs
       throw new AuthzTokenRefusedError('not_yet_valid', 'iat or auth_time lies in the future');
     }
   }
+  // jose asks in whole seconds, and lets a token of exactly the greatest age live through its second.
+  const expiresAt = Math.min(expires, issuedAt + maxTokenAgeMs) + clockSkewMs;
+  if (nowMs >= expiresAt) throw new AuthzTokenRefusedError('expired', 'exp or the greatest age has passed');
   const acr = identifier(claims, 'acr');
   return Object.freeze({
     door,
@@ -30,7 +33,7 @@ export function evidenceOf(claims: JWTPayload, issuer: Issuer, door: Door, nowMs
     subject: identifier(claims, 'sub') ?? refuse('sub', 'is missing'),
     issuedAt,
     issuedNotBefore: issuedAt - clockSkewMs,
-    expiresAt: Math.min(expires, issuedAt + maxTokenAgeMs) + clockSkewMs,
+    expiresAt,
     tokenId: identifier(claims, 'jti'),
     sessionId: identifier(claims, 'sid'),
     mfa: methods(claims).includes('mfa') || (acr !== undefined && mfaAcrValues.includes(acr)),
