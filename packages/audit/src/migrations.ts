@@ -10,6 +10,7 @@ import { functionCall, identifier } from './identifier.ts';
 import { appendFunctions } from './schema/append.ts';
 import { appendBatchFunction } from './schema/append-batch.ts';
 import { EVENT_BODY } from './schema/body.ts';
+import { BODY_FRAME } from './schema/body-frame.ts';
 import { CANONICAL_JSON } from './schema/canonical-json.ts';
 import { captureFunctions } from './schema/capture.ts';
 import { CHECKPOINTS, checkpointAccess } from './schema/checkpoints.ts';
@@ -97,6 +98,7 @@ ${TABLES}
 ${tableAccess(names)}
 ${GUARDS}
 ${EVENT_BODY}
+${BODY_FRAME}
 ${appendFunctions(names)}
 ${appendBatchFunction(names)}
 ${SEALING}

@@ -9,6 +9,7 @@
  * The heads of the organisations are taken in their order, and skipped while somebody holds them: no wait, so no deadlock.
  */
 import { bodyCheck, CLOSING, CONTEXT_CHECK, LEAF, OPENING, TARGET } from './append.ts';
+import { hasFrame, MAX_FRAMES, QUOTES_OF, TARGET_ID_FROM_END } from './body-frame.ts';
 import { FUNCTION_SETTINGS, linkExpression, type SchemaNames } from './names.ts';
 
 /** Events of one batch at most, which bounds how long its transaction holds the chains. */
@@ -43,6 +44,15 @@ declare
   event_id uuid;
   body text;
   parsed jsonb;
+  the_action text;
+  the_target text;
+  kind integer;
+  pattern text;
+  frames integer := 0;
+  patterns text[] := '{}';
+  quotes integer[] := '{}';
+  frame_actions text[] := '{}';
+  frame_targets text[] := '{}';
   the_canon text;
   orgs uuid[] := '{}';
   actors text[] := '{}';
@@ -98,15 +108,42 @@ begin
     rule := known_rules[whose];
     event_id := event_ids[i];
     body := bodies[i];
-    parsed := null;
-    if rule is null then${bodyCheck(true)}
+    the_action := null;
+    the_target := null;
+    if rule is null then
+      kind := null;
+      if octet_length(body) <= 65536 and event_id is not null then
+        for f in 1 .. frames loop
+          if ${hasFrame('patterns[f]', 'quotes[f]')} then
+            kind := f;
+            exit;
+          end if;
+        end loop;
+      end if;
+      if kind is not null then
+        the_action := frame_actions[kind];
+        the_target := frame_targets[kind] || split_part(body, '"', -${TARGET_ID_FROM_END});
+      else${bodyCheck(true)}
+        the_action := parsed ->> 'type';
+        the_target := ${TARGET};
+        if rule is null and i < size and frames < ${MAX_FRAMES} then
+          pattern := audit.body_frame(body, parsed);
+          if pattern is not null then
+            frames := frames + 1;
+            patterns[frames] := pattern;
+            quotes[frames] := ${QUOTES_OF};
+            frame_actions[frames] := the_action;
+            frame_targets[frames] := (parsed #>> '{target,type}') || ':';
+          end if;
+        end if;
+      end if;
     end if;
     the_canon := case when rule is null
       then openings[whose] || body || ',"id":"' || event_id::text || closings[whose] end;
     -- Every array gets an element for every event: one that began later would stand beside the wrong ones.
     rules[i] := rule;
-    actions[i] := parsed ->> 'type';
-    targets[i] := ${TARGET};
+    actions[i] := the_action;
+    targets[i] := the_target;
     orgs[i] := case when rule is null then known_orgs[whose] end;
     actors[i] := known_actors[whose];
     canons[i] := the_canon;
