@@ -1,0 +1,234 @@
+/** A batch that reads one event of a kind takes of the next ones what the gate would take of each alone, and nothing else. */
+import { randomUUID } from 'node:crypto';
+import { sql } from 'kysely';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import fc from '../../../tools/fuzz.ts';
+import { canonicalize } from '../src/index.ts';
+import { isCanonical, isVerifiable, mutate, mutation, object, parsed } from './body-oracle.ts';
+import { type Fixture, fixture, ORG_A } from './fixture.ts';
+
+let f: Fixture;
+
+beforeAll(async () => {
+  f = await fixture(inject('databaseUrl'), 2);
+});
+
+afterAll(() => f.close());
+
+interface Taken {
+  readonly refused: string | null;
+  readonly canon: string | null;
+  readonly action: string | null;
+  readonly target: string | null;
+}
+
+/** Appends all in one statement and says what became of each. */
+async function append(bodies: readonly string[]): Promise<readonly Taken[]> {
+  const ids = bodies.map(() => randomUUID());
+  const settings = { 'ringfence.org_id': ORG_A, 'ringfence.actor': 'user:alice' };
+  const answers = await sql<{ refused: string | null }>`
+    select refused from audit.append_batch(${ids}::uuid[], ${bodies}::text[], ${bodies.map(() => 1)}::integer[],
+      ${Object.keys(settings)}::text[], ${Object.values(settings)}::text[], true) order by place`.execute(
+    f.app,
+  );
+  const { rows } = await sql<{ id: string; canon: string; action: string; target: string | null }>`
+    select id, canon, action, target from audit.event where id = any (${ids}::uuid[])`.execute(f.superuser);
+  const byId = new Map(rows.map((row) => [row.id, row]));
+  return ids.map((id, n) => {
+    const { canon = null, action = null, target = null } = byId.get(id) ?? {};
+    return { refused: answers.rows[n]?.refused ?? null, canon, action, target };
+  });
+}
+
+/** What each is alone: the columns of its event, or null when it is to be refused. */
+function expected(body: string): { readonly action: string; readonly target: string | null } | null {
+  if (!isCanonical(body)) return null;
+  const { type, target, ...rest } = parsed(body) as {
+    type?: unknown;
+    target?: { type?: unknown; id?: unknown } | null;
+  };
+  if (typeof type !== 'string' || type === 'subject.erased' || type.startsWith('row.') || 'personal' in rest)
+    return null;
+  if (target === undefined) return { action: type, target: null };
+  if (typeof target !== 'object' || typeof target?.type !== 'string' || typeof target.id !== 'string')
+    return null;
+  return { action: type, target: `${target.type}:${target.id}` };
+}
+
+async function agrees(bodies: readonly string[]): Promise<number> {
+  const answers = await append(bodies);
+  const wrong = bodies.filter((body, n) => {
+    const columns = expected(body);
+    const { refused, canon, action, target } = answers[n] as Taken;
+    if (columns === null) return refused !== 'audit.not_canonical' || canon !== null;
+    return (
+      refused !== null ||
+      !canon?.includes(`"event":${body},"id":`) ||
+      !isVerifiable(body) ||
+      action !== columns.action ||
+      target !== columns.target
+    );
+  });
+  expect(wrong).toEqual([]);
+  return answers.filter(({ refused }) => refused === null).length;
+}
+
+/** A body of the usual form, with whatever in it. */
+const shaped = fc
+  .record(
+    {
+      changes: object,
+      data: object,
+      note: fc.string({ unit: fc.constantFrom(...'ab %_",:{}[]\\\n'), maxLength: 6 }),
+      target: fc.record({
+        id: fc.string({ unit: fc.constantFrom(...'a1:%_é'), maxLength: 4 }),
+        type: fc.constantFrom('entry', 'a"b', 'c_d'),
+      }),
+      type: fc.constantFrom('entry.approved', 'x.y', 'x_y', 'row_x'),
+      zone: fc.constantFrom('z'),
+    },
+    { requiredKeys: ['type'] },
+  )
+  .map((body) => canonicalize(body));
+
+/** Changes aimed at the strings and at the places between them. */
+const aimed = fc.record({
+  at: fc.nat(),
+  by: fc.constantFrom(
+    '"',
+    '\\',
+    '\\"',
+    '\u0001',
+    '\n',
+    '%',
+    '_',
+    ',',
+    ':',
+    '"a":1,',
+    '","',
+    '":"',
+    '","b":"',
+    '{',
+    '}',
+    ' ',
+    'é',
+    '😀',
+    '',
+  ),
+  over: fc.integer({ min: 0, max: 3 }),
+});
+
+test('of 8 000 changed bodies of the same kinds, a batch takes those that are canonical', {
+  timeout: 240_000,
+}, async () => {
+  let accepted = 0;
+  const variants = fc.array(
+    fc.tuple(fc.array(aimed, { maxLength: 2 }), fc.array(mutation, { maxLength: 1 })),
+    {
+      minLength: 30,
+      maxLength: 30,
+    },
+  );
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.tuple(shaped, variants), { minLength: 10, maxLength: 10 }),
+      async (kinds) => {
+        const bodies = kinds
+          .flatMap(([body, changes]) => [
+            body,
+            ...changes.map(([aims, mutations]) => {
+              const changed = aims.reduce((text, { at, by, over }) => {
+                const place = at % (text.length + 1);
+                return text.slice(0, place) + by + text.slice(place + over);
+              }, body);
+              return mutations.reduce(mutate, changed);
+            }),
+          ])
+          .map((body) => body.replaceAll('\u0000', ''))
+          .filter((body) => !/\p{Surrogate}/u.test(body));
+        accepted += await agrees(bodies);
+      },
+    ),
+    { numRuns: 26, endOnFailure: true },
+  );
+  expect(accepted).toBeGreaterThan(1_000);
+});
+
+const FIRST =
+  '{"data":{"a_b":"v","l":["a",":","b"],"n":1},"note":"x%","target":{"id":"7","type":"entry"},"type":"x.y"}';
+
+test.each([
+  ['a quote that ends a string', FIRST.replace('"v"', '"v","a":"w"')],
+  ['a name where a wildcard of LIKE would be', FIRST.replace('a_b', 'aXb')],
+  ['names out of order behind a wildcard', FIRST.replace('a_b', 'z_b')],
+  ['another number', FIRST.replace('"n":1', '"n":1.0')],
+  ['an element that became a name', FIRST.replace('["a",":","b"]', '["a":":","b"]')],
+  ['a space between', FIRST.replace('"a",":"', '"a" ,":"')],
+  ['a backslash', FIRST.replace('"v"', '"\\v"')],
+  ['an escape that is not needed', FIRST.replace('"v"', '"\\u0041"')],
+  ['an escaped quote for a quote', FIRST.replace('"v","l":["a"', '"v\\",\\"l\\":["a"')],
+  ['a control character', FIRST.replace('"v"', '"\u0001"')],
+  ['a line feed', FIRST.replace('"v"', '"\n"')],
+  ['an object for a string', FIRST.replace('"v"', '{"v":"w"}')],
+  ['a quote moved from one string to another', FIRST.replace('"v"', '"v').replace('"x%"', '"x"%"')],
+  ['a member behind the last', `${FIRST.slice(0, -1)},"zone":"z"}`],
+  ['another member first', FIRST.replace('{"data"', '{"changes":"c","data"')],
+  ['a member twice', FIRST.replace('"note"', '"data":"d","note"')],
+  ['an id that is no string', FIRST.replace('"id":"7"', '"id":7')],
+  ['a space in front', ` ${FIRST}`],
+  ['a line feed behind', `${FIRST}\n`],
+  ['half of it', FIRST.slice(0, 40)],
+])('behind an event that it took, a batch judges %s by itself', async (_, body) => {
+  expect(isCanonical(FIRST)).toBe(true);
+  await agrees([FIRST, body, FIRST.replace('"v"', '"w"'), body]);
+});
+
+test('a type is read of each event: what is reserved stays so behind one of the same form', async () => {
+  const bodies = ['subject.erased', 'row.updated'].map((type) => FIRST.replace('x.y', type));
+  const answers = await append([FIRST, ...bodies, FIRST.replace('"type":"entry"', '"type":"row.x"')]);
+  expect(answers.map(({ refused }) => refused)).toEqual([
+    null,
+    'audit.not_canonical',
+    'audit.not_canonical',
+    null,
+  ]);
+  expect(answers.map(({ action, target }) => [action, target])).toEqual([
+    ['x.y', 'entry:7'],
+    [null, null],
+    [null, null],
+    ['x.y', 'row.x:7'],
+  ]);
+});
+
+test('a nested target is not taken for the target, and a member behind the type is no reason to misread it', async () => {
+  const inner = '"target":{"id":"1","type":"t"},"type":"u"}';
+  await agrees([
+    `{"data":{${inner},"type":"x.y"}`,
+    `{"data":{${inner},"type":"x.z"}`,
+    `{"type":"x.y","zone":{${inner}}`,
+    `{"type":"row.y","zone":{${inner}}`,
+    `{"type":"x.y","zone":"z"}`,
+    `{"type":"row.y","zone":"y"}`,
+  ]);
+});
+
+test('an event of the same form that is too large, or has no id, is refused by itself', async () => {
+  const large = FIRST.replace('"v"', `"${'v'.repeat(70_000)}"`);
+  expect((await append([FIRST, large, FIRST])).map(({ refused }) => refused)).toEqual([
+    null,
+    'audit.event_too_large',
+    null,
+  ]);
+});
+
+test('bodies of more strings than LIKE can hold apart, and of more kinds than a batch keeps, are read', async () => {
+  const many = (value: string) =>
+    `{"data":{"l":[${Array(20_000).fill('""').join()}],"s":"${value}"},"type":"x.y"}`;
+  await agrees([many('a'), many('b'), many('b').replace('""]', '"",]')]);
+  const kinds = Array.from({ length: 12 }, (_, n) => `{"data":{"k${n}":"v"},"type":"x.y"}`);
+  await agrees([
+    ...kinds,
+    ...kinds.map((body) => body.replace('"v"', '"w"')),
+    ...kinds.map((body) => body.replace('"v"', '"\\w"')),
+  ]);
+});
