@@ -4,6 +4,8 @@
  * which is negative. A control character ends every token, so none is read beyond one.
  */
 
+import { type FixedText, fixedText, isAt } from './fixed-form.ts';
+
 export const QUOTE = 0x22;
 export const BACKSLASH = 0x5c;
 const MINUS = 0x2d;
@@ -28,9 +30,9 @@ export const SHORT_ESCAPES: Readonly<Record<number, number>> = {
   116: 0x09,
 };
 
-const TRUE = bytesOf('true');
-const FALSE = bytesOf('false');
-const NULL = bytesOf('null');
+const TRUE = fixedText('true');
+const FALSE = fixedText('false');
+export const NULL: FixedText = fixedText('null');
 
 /** UTF-8 of a text. */
 export function bytesOf(text: string): Uint8Array {
@@ -50,12 +52,26 @@ export function isDigit(byte: number): boolean {
   return byte >= ZERO && byte <= NINE;
 }
 
-/** Behind the string whose opening quote stands at `from`. */
-export function stringEnd(bytes: Uint8Array, from: number): number {
+/** The high bit of each byte of a word that does not stand for itself in ASCII, at least of the first one that does not. */
+function oddBytes(word: number): number {
+  // `^ 2` puts the quote below 0x21 and no other byte of 0x20 and above; a borrow comes from an odd byte only.
+  return (word | ((word ^ 0x02020202) - 0x21212121) | ((word ^ 0x5c5c5c5c) - 0x01010101)) & 0x80808080;
+}
+
+/** Behind the string whose opening quote stands at `from`; `words` are the same bytes. */
+export function stringEnd(bytes: Uint8Array, words: DataView, from: number): number {
   if (bytes[from] !== QUOTE) return ~from;
+  const lastWord = bytes.length - 4;
   let at = from + 1;
   for (;;) {
-    while (ASCII_PLAIN[bytes[at] as number] === 1) at++;
+    let odd = 0;
+    while (at <= lastWord) {
+      odd = oddBytes(words.getInt32(at, true));
+      if (odd !== 0) break;
+      at += 4;
+    }
+    if (odd !== 0) at += (31 - Math.clz32(odd & -odd)) >> 3;
+    else while (ASCII_PLAIN[bytes[at] as number] === 1) at++;
     const byte = bytes[at] as number;
     if (byte === QUOTE) return at + 1;
     const length =
@@ -70,10 +86,10 @@ export function stringEnd(bytes: Uint8Array, from: number): number {
 }
 
 /** Behind the literal or integer that begins at `from` with this byte. */
-export function scalarEnd(bytes: Uint8Array, from: number, byte: number): number {
+export function scalarEnd(bytes: Uint8Array, words: DataView, from: number, byte: number): number {
   const literal = byte === 0x74 ? TRUE : byte === 0x66 ? FALSE : byte === 0x6e ? NULL : undefined;
   if (literal === undefined) return integerEnd(bytes, from);
-  return standsAt(bytes, from, literal) ? from + literal.length : ~from;
+  return isAt(words, from, literal) ? from + literal.length : ~from;
 }
 
 function integerEnd(bytes: Uint8Array, from: number): number {

@@ -13,6 +13,7 @@ import {
   toHex,
   uuidBytes,
 } from './link.ts';
+import { type FixedText, fixedText, setText } from './fixed-form.ts';
 import { RecordBytes } from './record-bytes.ts';
 import type { ChainHead, ChainReport, Finding, FindingClass, RecordColumns } from './report.ts';
 import { isUuid, readRow, recordProblem } from './row.ts';
@@ -38,8 +39,8 @@ export interface Link {
   /** Id of the event, lower-case UUID. */
   readonly eventId: string;
   /** Its 36 characters. */
-  readonly id: Uint8Array;
-  /** Stored link, 32 bytes; not changed afterwards. */
+  readonly id: FixedText;
+  /** Stored link, 32 bytes; valid until the next link. */
   readonly hash: Uint8Array;
   /** False when the link has no record any more. */
   readonly hasRecord: boolean;
@@ -51,6 +52,7 @@ export interface Link {
 
 const MOST_FINDINGS = 1_000;
 const HASH = /^[0-9a-f]{64}$/;
+const UUID_LENGTH = 36;
 /** Renumbering is looked for over this many places. */
 const MOST_SHIFT = 8;
 
@@ -64,14 +66,15 @@ export class ChainWalk {
   readonly #expected: ChainHead[] = [];
   readonly #findings: Finding[] = [];
   readonly #broken: BrokenLink[] = [];
-  readonly #id = new Uint8Array(36);
+  readonly #id = fixedText('0'.repeat(UUID_LENGTH));
   #org: string | undefined;
-  #orgText: Uint8Array = new Uint8Array();
+  #orgText: FixedText | undefined;
   #hasher: ChainHasher | undefined;
   #seq = 0;
-  /** Stored link of the last row; undefined when a row before is missing. */
-  #previous: Readonly<Uint8Array> | undefined = GENESIS;
-  #last: Readonly<Uint8Array> = GENESIS;
+  /** Stored link of the last row. */
+  readonly #last: Uint8Array = GENESIS.slice();
+  /** False when the row before the next one is missing, so that its link is not known. */
+  #joined = true;
   /** What renumbering added to the places of the rows from here on. */
   #shift = 0;
   #lastBroken: BrokenLink | undefined;
@@ -86,8 +89,7 @@ export class ChainWalk {
     if (org !== undefined) this.#begin(org);
     if (from !== undefined && this.#isHead(from, 'start')) {
       this.#seq = from.seq;
-      this.#last = fromHex(from.hash);
-      this.#previous = this.#last;
+      this.#last.set(fromHex(from.hash));
     }
     this.#keep(expectedHead === undefined ? [] : [expectedHead].flat());
   }
@@ -116,8 +118,8 @@ export class ChainWalk {
   accept({ head, links }: { readonly head: ChainHead; readonly links: number }): void {
     this.#checked += links;
     this.#seq = head.seq;
-    this.#last = fromHex(head.hash);
-    this.#previous = this.#last;
+    this.#last.set(fromHex(head.hash));
+    this.#joined = true;
     this.#compareHead();
   }
 
@@ -137,9 +139,8 @@ export class ChainWalk {
     }
     const hasRecord = canon !== null;
     if (hasRecord) this.record.setText(canon);
-    const id = this.#id;
-    for (let index = 0; index < id.length; index++) id[index] = eventId.charCodeAt(index);
-    this.#take({ seq, eventId, id, hash, hasRecord, leaf, columns });
+    setText(this.#id, eventId);
+    this.#take({ seq, eventId, id: this.#id, hash, hasRecord, leaf, columns });
   }
 
   /** Takes the next link of the walk's organisation; its record is in `record`. */
@@ -157,7 +158,7 @@ export class ChainWalk {
   #malformed(detail: string): void {
     // It stands where the next link would: the link behind it cannot be checked.
     this.#seq++;
-    this.#previous = undefined;
+    this.#joined = false;
     this.#lastBroken = undefined;
     this.find('malformed', this.#seq, null, detail);
   }
@@ -176,8 +177,8 @@ export class ChainWalk {
     this.#gap(row);
     this.#check(row);
     this.#seq = row.seq;
-    this.#last = row.hash;
-    this.#previous = row.hash;
+    for (let index = 0; index < this.#last.length; index++) this.#last[index] = row.hash[index] as number;
+    this.#joined = true;
     this.#compareHead();
   }
 
@@ -212,9 +213,10 @@ export class ChainWalk {
 
   #begin(org: string): void {
     this.#org = org;
-    this.#orgText = new TextEncoder().encode(org);
-    if (isUuid(org)) this.#hasher = chainHasher(uuidBytes(org), this.#sha256);
-    else this.find('malformed', null, null, 'the organisation is not a lower-case UUID');
+    if (isUuid(org)) {
+      this.#orgText = fixedText(org);
+      this.#hasher = chainHasher(uuidBytes(org), this.#sha256);
+    } else this.find('malformed', null, null, 'the organisation is not a lower-case UUID');
   }
 
   #isHead(head: ChainHead, what: string): boolean {
@@ -239,43 +241,48 @@ export class ChainWalk {
       null,
       first === last ? 'the link is gone' : `the links from ${first} to ${last} are gone`,
     );
-    this.#previous = undefined;
+    this.#joined = false;
     this.#lastBroken = undefined;
   }
 
   #check(row: Link): void {
     const hasher = this.#hasher;
-    if (hasher === undefined) return;
+    const org = this.#orgText;
+    if (hasher === undefined || org === undefined) return;
     const { seq } = row;
     if (!row.hasRecord) {
       this.find('deleted', seq, row.eventId, 'the record of this link is gone');
       this.#lastBroken = undefined;
       return;
     }
-    const leaf = this.#sha256(this.record.leafInput);
-    this.#seen?.(seq, leaf);
-    const previous = this.#previous;
-    const holds = previous === undefined || this.#linkHolds(hasher, previous, leaf, row);
-    if (!holds && previous !== undefined) {
-      this.#lastBroken = { seq, eventId: row.eventId, previous, leaf, hash: row.hash };
+    const leaf = hasher.leaf(this.record.leafInput);
+    this.#seen?.(seq, leaf.slice());
+    if (this.#joined && !this.#linkHolds(hasher, leaf, row)) {
+      this.#lastBroken = this.#brokenAt(row, leaf);
       if (this.#broken.length < MOST_FINDINGS) this.#broken.push(this.#lastBroken);
       return;
     }
     this.#lastBroken = undefined;
-    const problem = recordProblem(this.#orgText, row, this.record);
+    const problem = recordProblem(org, row, this.record);
     if (problem !== undefined) this.find(problem.class, seq, row.eventId, problem.detail);
     else if (row.leaf != null && !sameBytes(leaf, row.leaf))
       this.find('edited', seq, row.eventId, 'the stored leaf is not that of the record');
   }
 
-  #linkHolds(hasher: ChainHasher, previous: Readonly<Uint8Array>, leaf: Uint8Array, row: Link): boolean {
+  #brokenAt({ seq, eventId, hash }: Link, leaf: Readonly<Uint8Array>): BrokenLink {
+    // What it is made of is written over by the next link.
+    return { seq, eventId, previous: this.#last.slice(), leaf: leaf.slice(), hash: hash.slice() };
+  }
+
+  #linkHolds(hasher: ChainHasher, leaf: Readonly<Uint8Array>, row: Link): boolean {
+    const previous = this.#last;
     const place = row.seq + this.#shift;
-    if (place > 0 && sameBytes(hasher.link(place, previous, leaf), row.hash)) {
+    if (place > 0 && hasher.holds(place, previous, leaf, row.hash)) {
       this.#inserted = undefined;
       return true;
     }
     const at = (seq: number, before: Readonly<Uint8Array>) =>
-      seq > 0 && sameBytes(hasher.link(seq, before, leaf), row.hash);
+      seq > 0 && hasher.holds(seq, before, leaf, row.hash);
     const inserted = this.#inserted;
     this.#inserted = undefined;
     if (inserted !== undefined && at(place + 1, inserted.link.hash)) {
@@ -289,8 +296,7 @@ export class ChainWalk {
     if (broken === undefined) return false;
     if (at(place - 1, broken.previous)) {
       broken.verdict = 'inserted';
-      const { seq, eventId, hash } = row;
-      this.#inserted = { link: broken, next: { seq, eventId, previous, leaf, hash } };
+      this.#inserted = { link: broken, next: this.#brokenAt(row, leaf) };
       this.#shift--;
       return true;
     }

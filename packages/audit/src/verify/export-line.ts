@@ -2,7 +2,8 @@
  * Reads the lines of an export byte by byte: there is one spelling of each (docs/formats/audit-export-v1.md §3).
  * Invariant: never throws; what is not such a line is undefined.
  */
-import { bytesOf, isDigit, QUOTE, standsAt } from './canonical-bytes.ts';
+import { bytesOf, isDigit, NULL, QUOTE, standsAt } from './canonical-bytes.ts';
+import { copyText, DIGEST, type FixedText, fixedText, hasForm, isAt, UUID, wordsOf } from './fixed-form.ts';
 import { toHex } from './link.ts';
 import { RecordBytes } from './record-bytes.ts';
 import type { ChainHead } from './report.ts';
@@ -14,13 +15,12 @@ const END = /^\{"end":\{"hash":"([0-9a-f]{64})","seq":(0|[1-9]\d{0,15})\}\}$/;
 /** Longest header or end line, bytes. */
 const SHORT_LINE = 300;
 
-const CANON = bytesOf('{"canon":');
-const NO_CANON = bytesOf('null');
+const CANON = fixedText('{"canon":');
 const NOTE = bytesOf('{"note":"');
 const NOTE_END = bytesOf('"}');
-const HASH = bytesOf(',"hash":"');
-const ID = bytesOf('","id":"');
-const SEQ = bytesOf('","seq":');
+const HASH = fixedText(',"hash":"');
+const ID = fixedText('","id":"');
+const SEQ = fixedText('","seq":');
 /** From the end of a record to its number. */
 const NUMBER_AT = HASH.length + 64 + ID.length + 36 + SEQ.length;
 const OPEN = 0x7b;
@@ -39,15 +39,17 @@ export class LinkLine {
   /** Number in the chain. */
   seq = 0;
   /** Id of the event, 36 characters; valid until the next line. */
-  readonly id: Uint8Array = new Uint8Array(36);
-  /** Stored link; of this line alone. */
-  hash: Uint8Array = new Uint8Array(32);
+  readonly id: FixedText = { length: UUID.length, words: new Int32Array(UUID.length / 4) };
+  /** Stored link; valid until the next line. */
+  readonly hash: Uint8Array = new Uint8Array(32);
   /** False for a link without a record. */
   hasRecord = false;
 
   /** Id of the event. */
   get eventId(): string {
-    return String.fromCharCode(...this.id);
+    const bytes = new DataView(new ArrayBuffer(UUID.length));
+    this.id.words.forEach((word, index) => bytes.setInt32(4 * index, word, true));
+    return String.fromCharCode(...new Uint8Array(bytes.buffer));
   }
 }
 
@@ -93,18 +95,19 @@ export function readLink(
   record: RecordBytes,
   link: LinkLine,
 ): number {
-  if (!standsAt(source, from, CANON)) return -1;
+  const words = record.scan.wordsOf(source);
+  if (!isAt(words, from, CANON)) return -1;
   const canonAt = from + CANON.length;
   const canonical = source[canonAt] === OPEN ? record.setCanonical(source, canonAt) : -1;
   const placeEnd = canonical < 0 ? -1 : numberEnd(source, canonical + NUMBER_AT) + 1;
   if (placeEnd > 0 && placeEnd < to && source[placeEnd] === LF) {
     link.hasRecord = true;
-    if (readPlace(source, canonical, placeEnd, link) !== -1) return placeEnd;
+    if (readPlace(source, words, canonical, placeEnd, link) !== -1) return placeEnd;
   }
   const end = source.indexOf(LF, from);
   if (end === -1 || end >= to) return -1;
-  const canonEnd = readPlace(source, canonAt, end, link);
-  if (canonEnd === -1 || !readCanon(source, canonAt, canonEnd, record, link)) return -1;
+  const canonEnd = readPlace(source, words, canonAt, end, link);
+  if (canonEnd === -1 || !readCanon(source, words, canonAt, canonEnd, record, link)) return -1;
   return end;
 }
 
@@ -112,7 +115,7 @@ export function readLink(
 export function readTail(lines: Uint8Array): ChainHead | undefined {
   const end = lines.length - 1;
   const link = new LinkLine();
-  if (lines[end] !== LF || readPlace(lines, 0, end, link) === -1) return undefined;
+  if (lines[end] !== LF || readPlace(lines, wordsOf(lines), 0, end, link) === -1) return undefined;
   return { seq: link.seq, hash: toHex(link.hash) };
 }
 
@@ -124,26 +127,26 @@ function numberEnd(source: Uint8Array, from: number): number {
 }
 
 /** Reads hash, id and number, which end at `end`, and answers where they begin; -1 when they do not stand there. */
-function readPlace(line: Uint8Array, least: number, end: number, link: LinkLine): number {
+function readPlace(line: Uint8Array, words: DataView, least: number, end: number, link: LinkLine): number {
   const to = end - 1;
   let seqAt = to;
   while (seqAt > least && isDigit(line[seqAt - 1] as number)) seqAt--;
   const idAt = seqAt - SEQ.length - 36;
   const hashAt = idAt - ID.length - 64;
   const at = hashAt - HASH.length;
-  if (at < least || line[to] !== CLOSE || !standsAt(line, at, HASH)) return -1;
-  if (!standsAt(line, idAt - ID.length, ID) || !standsAt(line, seqAt - SEQ.length, SEQ)) return -1;
-  const hash = hashOf(line, hashAt);
+  if (at < least || line[to] !== CLOSE || !isAt(words, at, HASH)) return -1;
+  if (!isAt(words, idAt - ID.length, ID) || !isAt(words, seqAt - SEQ.length, SEQ)) return -1;
   const seq = placeOf(line, seqAt, to);
-  if (hash === undefined || seq === undefined || !copyId(line, idAt, link.id)) return -1;
+  if (seq === undefined || !copyHash(words, hashAt, link.hash) || !hasForm(words, idAt, UUID)) return -1;
+  copyText(words, idAt, link.id);
   link.seq = seq;
-  link.hash = hash;
   return at;
 }
 
 /** Reads the record: itself, as a string where it could be no line, or null. */
 function readCanon(
   source: Uint8Array,
+  words: DataView,
   from: number,
   to: number,
   record: RecordBytes,
@@ -158,7 +161,7 @@ function readCanon(
     return record.setEscaped(source, from + 1, to) === to - 1 && !standsForItself(record);
   }
   link.hasRecord = false;
-  return to - from === NO_CANON.length && standsAt(source, from, NO_CANON);
+  return to - from === NULL.length && isAt(words, from, NULL);
 }
 
 /** One spelling of each: what can stand in a line as it is may not be a string. */
@@ -183,28 +186,14 @@ function placeOf(line: Uint8Array, from: number, to: number): number | undefined
   return Number.isSafeInteger(seq) ? seq : undefined;
 }
 
-function hashOf(line: Uint8Array, at: number): Uint8Array | undefined {
-  const hash = new Uint8Array(32);
-  for (let index = 0; index < 32; index++) {
-    const high = NIBBLES[line[at + 2 * index] as number] as number;
-    const low = NIBBLES[line[at + 2 * index + 1] as number] as number;
-    if ((high | low) < 0) return undefined;
-    hash[index] = high * 16 + low;
-  }
-  return hash;
-}
-
-function copyId(line: Uint8Array, at: number, id: Uint8Array): boolean {
-  for (let index = 0; index < 36; index++) {
-    const byte = line[at + index] as number;
-    const dash = index === 8 || index === 13 || index === 18 || index === 23;
-    if (dash ? byte !== 0x2d : (NIBBLES[byte] as number) < 0) return false;
-    id[index] = byte;
+/** Reads 64 hex digits, four at a time; false when others stand there. */
+function copyHash(words: DataView, at: number, hash: Uint8Array): boolean {
+  if (!hasForm(words, at, DIGEST)) return false;
+  for (let index = 0; index < 32; index += 2) {
+    const digits = words.getInt32(at + 2 * index, true);
+    const values = (digits & 0x0f0f0f0f) + 9 * ((digits >>> 6) & 0x01010101);
+    hash[index] = (values << 4) | (values >>> 8);
+    hash[index + 1] = ((values >>> 12) & 0xf0) | (values >>> 24);
   }
   return true;
 }
-
-/** Value of a lower-case hex digit; -1 for any other byte. */
-const NIBBLES: Int8Array = Int8Array.from({ length: 256 }, (_, byte) =>
-  byte >= 0x30 && byte <= 0x39 ? byte - 0x30 : byte >= 0x61 && byte <= 0x66 ? byte - 0x57 : -1,
-);

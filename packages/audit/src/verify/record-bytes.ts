@@ -4,6 +4,7 @@
  * source loses its escapes and nothing else.
  */
 import { BACKSLASH, controlOf, escapeLength, PLAIN, QUOTE, SHORT_ESCAPES } from './canonical-bytes.ts';
+import { wordsOf } from './fixed-form.ts';
 import { RecordScan } from './record-scan.ts';
 
 /** Most bytes kept between records. */
@@ -19,6 +20,8 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
 export class RecordBytes {
   /** The buffer: 0x00, the record, 0x00, then whatever an earlier record left. */
   bytes: Uint8Array = new Uint8Array(4_096);
+  /** The buffer, to be read four bytes at a time. */
+  words: DataView = wordsOf(this.bytes);
   /** Where the record ends. It begins at 1. */
   end = 1;
   /** Where its members stand, once problemAt has accepted it. */
@@ -144,6 +147,7 @@ export class RecordBytes {
 
   #renew(length: number): void {
     this.bytes = new Uint8Array(length);
+    this.words = wordsOf(this.bytes);
     this.#views = [];
   }
 }

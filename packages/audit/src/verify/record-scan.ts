@@ -4,23 +4,18 @@
  * Invariant: never throws, and accepts exactly what parsing and canonical encoding would give back unchanged.
  */
 import { MAX_DEPTH } from '../canonical-json.ts';
-import { bytesOf, isDigit, namesInOrder, QUOTE, scalarEnd, standsAt, stringEnd } from './canonical-bytes.ts';
+import { NULL, namesInOrder, QUOTE, scalarEnd, stringEnd } from './canonical-bytes.ts';
+import { fixedText, hasForm, isAt, TIME, UUID, wordsOf } from './fixed-form.ts';
 
-const ACTOR = bytesOf('{"actor":');
-const AT = bytesOf(',"at":"');
-const EVENT = bytesOf('","event":{');
-const ID = bytesOf(',"id":"');
-const ORG = bytesOf('","org":"');
-const REQUEST = bytesOf('","request":');
-const VERSION = bytesOf(',"v":1}');
-const NULL = bytesOf('null');
-const TYPE = bytesOf('"type"');
-const TARGET = bytesOf('"target"');
-/** `0` stands for any digit. */
-const TIME = bytesOf('0000-00-00T00:00:00.000000Z');
-/** `0` stands for any lower-case hex digit. */
-const UUID = bytesOf('00000000-0000-0000-0000-000000000000');
-const ZERO = 0x30;
+const ACTOR = fixedText('{"actor":');
+const AT = fixedText(',"at":"');
+const EVENT = fixedText('","event":{');
+const ID = fixedText(',"id":"');
+const ORG = fixedText('","org":"');
+const REQUEST = fixedText('","request":');
+const VERSION = fixedText(',"v":1}');
+const TYPE = fixedText('"type"');
+const TARGET = fixedText('"target"');
 const COMMA = 0x2c;
 const COLON = 0x3a;
 const OPEN_ARRAY = 0x5b;
@@ -49,37 +44,50 @@ export class RecordScan {
   readonly #closes = new Uint8Array(MAX_DEPTH);
   readonly #nameFrom = new Int32Array(MAX_DEPTH);
   readonly #nameTo = new Int32Array(MAX_DEPTH);
+  #bytes: Uint8Array = new Uint8Array();
+  /** They again, to be read four at a time. */
+  #words: DataView = wordsOf(this.#bytes);
 
   /**
    * Behind the canonical record that begins at `from`; else the place from which it is none, as its complement, which is
    * negative.
    */
   endOf(bytes: Uint8Array, from: number): number {
+    const words = this.wordsOf(bytes);
     this.typeAt = 0;
     this.targetAt = 0;
-    if (!standsAt(bytes, from, ACTOR)) return ~from;
+    if (!isAt(words, from, ACTOR)) return ~from;
     this.actorAt = from + ACTOR.length;
-    let at = stringEnd(bytes, this.actorAt);
+    let at = stringEnd(bytes, words, this.actorAt);
     if (at < 0) return at;
     if (at === this.actorAt + 2) return ~at;
     this.timeAt = at + AT.length;
-    if (!standsAt(bytes, at, AT) || !hasPattern(bytes, this.timeAt, TIME, false)) return ~at;
+    if (!isAt(words, at, AT) || !hasForm(words, this.timeAt, TIME)) return ~at;
     at = this.timeAt + TIME.length;
-    if (!standsAt(bytes, at, EVENT)) return ~at;
-    at = this.#eventEnd(bytes, at + EVENT.length);
+    if (!isAt(words, at, EVENT)) return ~at;
+    at = this.#eventEnd(bytes, words, at + EVENT.length);
     if (at < 0) return at;
     this.idAt = at + ID.length;
-    if (!standsAt(bytes, at, ID) || !hasPattern(bytes, this.idAt, UUID, true)) return ~at;
+    if (!isAt(words, at, ID) || !hasForm(words, this.idAt, UUID)) return ~at;
     at = this.idAt + UUID.length;
     this.orgAt = at + ORG.length;
-    if (!standsAt(bytes, at, ORG) || !hasPattern(bytes, this.orgAt, UUID, true)) return ~at;
+    if (!isAt(words, at, ORG) || !hasForm(words, this.orgAt, UUID)) return ~at;
     at = this.orgAt + UUID.length;
-    if (!standsAt(bytes, at, REQUEST)) return ~at;
+    if (!isAt(words, at, REQUEST)) return ~at;
     at += REQUEST.length;
-    if (bytes[at] === QUOTE) at = stringEnd(bytes, at);
-    else at = standsAt(bytes, at, NULL) ? at + NULL.length : ~at;
+    if (bytes[at] === QUOTE) at = stringEnd(bytes, words, at);
+    else at = isAt(words, at, NULL) ? at + NULL.length : ~at;
     if (at < 0) return at;
-    return standsAt(bytes, at, VERSION) ? at + VERSION.length : ~at;
+    return isAt(words, at, VERSION) ? at + VERSION.length : ~at;
+  }
+
+  /** The bytes to be read four at a time; of the last that were asked for. */
+  wordsOf(bytes: Uint8Array): DataView {
+    if (bytes !== this.#bytes) {
+      this.#bytes = bytes;
+      this.#words = wordsOf(bytes);
+    }
+    return this.#words;
   }
 
   /** Moves the places along with the record. */
@@ -95,7 +103,7 @@ export class RecordScan {
   }
 
   /** Behind the event whose first member would stand at `at`; else the complement of where it is none. */
-  #eventEnd(bytes: Uint8Array, begin: number): number {
+  #eventEnd(bytes: Uint8Array, words: DataView, begin: number): number {
     const closes = this.#closes;
     const nameFrom = this.#nameFrom;
     const nameTo = this.#nameTo;
@@ -108,7 +116,7 @@ export class RecordScan {
     for (;;) {
       if (close === CLOSE_OBJECT) {
         const from = at;
-        at = stringEnd(bytes, at);
+        at = stringEnd(bytes, words, at);
         if (at < 0) return at;
         const lastTo = nameTo[depth] as number;
         if (lastTo !== 0 && !namesInOrder(bytes, nameFrom[depth] as number, lastTo, from, at)) return ~at;
@@ -118,7 +126,7 @@ export class RecordScan {
         at++;
       }
       const byte = bytes[at] as number;
-      if (byte === QUOTE) at = stringEnd(bytes, at);
+      if (byte === QUOTE) at = stringEnd(bytes, words, at);
       else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
         if (++depth >= MAX_DEPTH) return ~at;
         at++;
@@ -131,40 +139,30 @@ export class RecordScan {
         at++;
         depth--;
         close = closes[depth] as number;
-      } else at = scalarEnd(bytes, at, byte);
+      } else at = scalarEnd(bytes, words, at, byte);
       if (at < 0) return at;
-      if (depth === 0) this.#note(bytes, nameFrom[0] as number, nameTo[0] as number, at);
+      if (depth === 0) this.#note(words, nameFrom[0] as number, nameTo[0] as number, at);
       while (bytes[at] !== COMMA) {
         if (bytes[at] !== close) return ~at;
         at++;
         if (depth === 0) return at;
         depth--;
         close = closes[depth] as number;
-        if (depth === 0) this.#note(bytes, nameFrom[0] as number, nameTo[0] as number, at);
+        if (depth === 0) this.#note(words, nameFrom[0] as number, nameTo[0] as number, at);
       }
       at++;
     }
   }
 
   /** Remembers the members of the event that columns repeat. */
-  #note(bytes: Uint8Array, nameFrom: number, nameTo: number, to: number): void {
+  #note(words: DataView, nameFrom: number, nameTo: number, to: number): void {
     const length = nameTo - nameFrom;
-    if (length === TYPE.length && standsAt(bytes, nameFrom, TYPE)) {
+    if (length === TYPE.length && isAt(words, nameFrom, TYPE)) {
       this.typeAt = nameTo + 1;
       this.typeEnd = to;
-    } else if (length === TARGET.length && standsAt(bytes, nameFrom, TARGET)) {
+    } else if (length === TARGET.length && isAt(words, nameFrom, TARGET)) {
       this.targetAt = nameTo + 1;
       this.targetEnd = to;
     }
   }
-}
-
-function hasPattern(bytes: Uint8Array, at: number, pattern: Uint8Array, hex: boolean): boolean {
-  for (let index = 0; index < pattern.length; index++) {
-    const byte = bytes[at + index] as number;
-    if (pattern[index] !== ZERO) {
-      if (byte !== pattern[index]) return false;
-    } else if (!isDigit(byte) && !(hex && byte >= 0x61 && byte <= 0x66)) return false;
-  }
-  return true;
 }

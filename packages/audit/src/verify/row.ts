@@ -1,7 +1,8 @@
 /**
  * Reads one row of unknown origin. Invariant: never throws; what is not a row of the format is `undefined`.
  */
-import { standsAt, valueAt } from './canonical-bytes.ts';
+import { valueAt } from './canonical-bytes.ts';
+import { type FixedText, isAt } from './fixed-form.ts';
 import type { RecordBytes } from './record-bytes.ts';
 import type { ChainRow, RecordColumns } from './report.ts';
 
@@ -45,14 +46,14 @@ export interface RecordProblem {
 /** What a record must agree with. */
 export interface RecordPlace {
   /** Id of the event, 36 characters. */
-  readonly id: Uint8Array;
+  readonly id: FixedText;
   /** Columns that repeat the record. */
   readonly columns?: RecordColumns | undefined;
 }
 
 /** What is wrong with a record as the record of this place of an organisation (36 characters), or undefined. */
 export function recordProblem(
-  org: Uint8Array,
+  org: FixedText,
   place: RecordPlace,
   record: RecordBytes,
 ): RecordProblem | undefined {
@@ -60,9 +61,9 @@ export function recordProblem(
   if (offset !== undefined) {
     return { class: 'malformed', detail: `the record is not what the format allows, from byte ${offset}` };
   }
-  const { bytes, scan } = record;
-  if (!standsAt(bytes, scan.orgAt, org)) return edited('the record names another organisation');
-  if (!standsAt(bytes, scan.idAt, place.id)) return edited('the record names another event');
+  const { words, scan } = record;
+  if (!isAt(words, scan.orgAt, org)) return edited('the record names another organisation');
+  if (!isAt(words, scan.idAt, place.id)) return edited('the record names another event');
   return place.columns === undefined ? undefined : columnProblem(place.columns, record);
 }
 
