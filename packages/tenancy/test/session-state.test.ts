@@ -248,6 +248,23 @@ describe('an object that outlived its connection', () => {
     });
   });
 
+  test('cannot run a statement that was issued before, and waited for its turn, on the next borrower', async () => {
+    let first: Promise<unknown> | undefined;
+    let second: Promise<unknown> | undefined;
+    await a.connection().execute(async (db) => {
+      await notesOf(db as OrgDb<Tables>);
+      first = sql`select pg_sleep(0.2)`.execute(db);
+      second = notesOf(db as OrgDb<Tables>).catch((error: unknown) => error);
+    }); // neither was awaited: the connection goes back with one under way and one behind it
+    await b.transaction().execute(async (trx) => {
+      const own = () => trx.selectFrom('app.note').select(['org_id', 'id']).execute();
+      expect(await own()).toEqual(OWN_B);
+      expect(await second).toMatchObject({ message: expect.stringMatching(/given back/) });
+      expect(await own()).toEqual(OWN_B);
+    });
+    await first;
+  });
+
   test('cannot go on streaming from the next borrower', async () => {
     const rowsOf = (db: OrgDb<Tables>) =>
       sql<{ n: string }>`select org_id::text || n as n from app.note, generate_series(1, 5) n`.compile(
@@ -260,10 +277,14 @@ describe('an object that outlived its connection', () => {
     });
     const stream = b.getExecutor().stream(rowsOf(b), 1);
     await stream.next();
-    await expect(kept?.next()).rejects.toThrow(/ending|given back/);
-    let left = 0;
-    for await (const _ of stream) left++;
-    expect(left).toBe(4);
+    try {
+      await expect(kept?.next()).rejects.toThrow(/ending|given back/);
+      let left = 0;
+      for await (const _ of stream) left++;
+      expect(left).toBe(4);
+    } finally {
+      await stream.return?.(); // gives the only connection back, or every test behind this one waits for it
+    }
   });
 });
 

@@ -1,7 +1,7 @@
 /**
  * The routing table of Fastify. It has no list of its routes, so the watch starts while the table is empty and is told of
  * every addition by `onRoute`, in plugins that load later too. Invariant: an application with an undeclared route does not
- * become ready.
+ * become ready, and answers no request.
  */
 import type { FastifyInstance } from 'fastify';
 import { AuthzUndeclaredRoutesError, type RouteName } from '../errors.ts';
@@ -19,7 +19,21 @@ export function watchTable(app: FastifyInstance): Set<unknown> {
   app.addHook('onReady', async () => {
     if (undeclared.length > 0) throw new AuthzUndeclaredRoutesError(undeclared);
   });
+  // Fastify refuses the first request of an application that did not become ready, and answers the next: `inject` in tests,
+  // or `routing` behind a server of one's own. The hooks of the application run before those of any plugin or route.
+  app.addHook('onRequest', async () => {
+    if (undeclared.length > 0) throw new NotReady();
+  });
   return known;
+}
+
+/** What a client is told: names of routes are for whoever starts the application. */
+class NotReady extends Error {
+  readonly statusCode = 503;
+
+  constructor() {
+    super('the application did not become ready');
+  }
 }
 
 /** Reads the printed tree: each line is a part of a path below the line it is indented under, with its methods. */
