@@ -222,11 +222,15 @@ class Flight implements Submittable {
     for (const [index, plan] of this.#plans.entries()) {
       if (plan !== undefined) this.#prepared.failed(this.#statements[index]?.sql ?? '', plan);
     }
-    this.#settle(this.#error ?? error);
+    this.#settle(error); // before one of our own: what the server says may mean that the connection is done for
   }
 
   handleReadyForQuery(): void {
-    this.#settle(this.#error);
+    // The end of another flight, when the two sides do not count alike: what comes is not to be taken for our answer.
+    const whole = this.#results.length === this.#statements.length;
+    this.#settle(
+      whole ? this.#error : new Error('the flight ended before all of its statements were answered'),
+    );
   }
 
   handlePortalSuspended(): void {}

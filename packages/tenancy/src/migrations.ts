@@ -149,7 +149,10 @@ begin
     raise exception 'the session carries what a former borrower left'
       using errcode = '42501', constraint = 'tenancy.unclean_session', schema = 'tenancy';
   end if;
-  return case when pg_catalog.pg_advisory_unlock_all() is not null
+  -- A former borrower may have chosen, or worked out, what random() gives next.
+  return case when pg_catalog.pg_advisory_unlock_all() is not null and pg_catalog.setseed(
+      pg_catalog.float8(pg_catalog.uuid_hash_extended(pg_catalog.gen_random_uuid(), 0))
+        operator(pg_catalog./) 9223372036854775808.0::pg_catalog.float8) is not null
     then pg_catalog.set_config('ringfence.context', context, true) end;
 end $$;
 

@@ -13,16 +13,21 @@ const { prepareValue } = (pg as unknown as { utils: { prepareValue(value: unknow
 /** Texts that may be kept under a name: plain queries, whose result columns are fixed. */
 const PLAIN_QUERY = /^\s*(select|insert|update|delete|merge|with|values|table)\b/i;
 
+/** What begins a string literal: a quote, or a dollar that begins no parameter. */
+const LITERAL = /'|\$(?!\d)/;
+
 /**
  * A statement for the wire. A text with a string literal is never kept under a name: what the literal means was settled by
  * the settings at the time it was parsed, and those may have been another borrower's.
  *
- * @throws TypeError when there are more parameters than a Bind message counts: its count would start again from 0.
+ * @throws TypeError when there are more parameters than a Bind message counts: its count would start again from 0; or when the
+ * text has a NUL: the text of a message ends there, and what is behind it would be read as the message's other fields.
  */
 export function statementOf({ sql, parameters }: Pick<CompiledQuery, 'sql' | 'parameters'>): Statement {
   if (parameters.length > MAX_PARAMETERS)
     throw new TypeError(`a statement has at most ${MAX_PARAMETERS} parameters`);
-  const prepare = PLAIN_QUERY.test(sql) && !sql.includes("'");
+  if (sql.includes('\0')) throw new TypeError('the text of a statement has no NUL');
+  const prepare = PLAIN_QUERY.test(sql) && !LITERAL.test(sql);
   return { sql, parameters: parameters.map((value) => prepareValue(value)), prepare };
 }
 

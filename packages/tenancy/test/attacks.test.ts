@@ -266,17 +266,22 @@ function divideQuery(handle: ReturnType<Fixture['tenancy']['forOrg']>): Compilab
   return { compile: () => sql`select 1 / 0 as q`.compile(handle) };
 }
 
-/** A pooler that answers a client with the session of another organisation: rewrites the id on the way back. */
+/**
+ * A pooler that answers a client with the session of another organisation: rewrites the id on the way back; or that counts
+ * flights otherwise than the client: answers one that holds `early` with the end of the flight before it.
+ */
 async function lyingPooler(
   target: string,
-  from: string,
-  to: string,
+  { from = ORG_A, to = ORG_A, early = '\0no text' }: { from?: string; to?: string; early?: string },
 ): Promise<{ url: string; close(): void }> {
   const upstream = new URL(target);
   const port = Number(upstream.port);
   const server = createServer((client) => {
     const real = connect(port, upstream.hostname);
-    client.pipe(real);
+    client.on('data', (chunk) => {
+      if (chunk.includes(early)) client.write('Z\0\0\0\u0005T'); // ReadyForQuery, in a transaction
+      real.write(chunk);
+    });
     real.on('data', (chunk) =>
       client.write(Buffer.from(chunk.toString('latin1').replaceAll(from, to), 'latin1')),
     );
@@ -295,10 +300,25 @@ async function lyingPooler(
 
 describe('a connection in an unknown state', () => {
   test('is destroyed when the server echoes another context than was sent', async () => {
-    const pooler = await lyingPooler(f.database.appUrl, ORG_A, ORG_B);
+    const pooler = await lyingPooler(f.database.appUrl, { from: ORG_A, to: ORG_B });
     const pool = new pg.Pool({ connectionString: pooler.url, max: 1 });
     const handle = createTenancy<Tables>({ pool, contextKey: f.contextKey }).forOrg(ORG_A, ALICE);
     expect(await codeOf(sql`select 1`.execute(handle))).toBe('tenancy.context_mismatch');
+    expect(pool.totalCount).toBe(0);
+    await pool.end();
+    pooler.close();
+  });
+
+  test('is destroyed when a flight ends that was not answered, instead of answering nothing', async () => {
+    const pooler = await lyingPooler(f.database.appUrl, { early: '/* mixed up */' });
+    const pool = new pg.Pool({ connectionString: pooler.url, max: 1 });
+    pool.on('error', () => {}); // what comes after the end of the flight is unexpected
+    const handle = createTenancy<Tables>({ pool, contextKey: f.contextKey }).forOrg(ORG_A, ALICE);
+    const run = handle.transaction().execute(async (trx) => {
+      await sql`select 1`.execute(trx);
+      return await sql`/* mixed up */ select id from app.note`.execute(trx);
+    });
+    expect(await codeOf(run)).toBe('tenancy.connection_lost');
     expect(pool.totalCount).toBe(0);
     await pool.end();
     pooler.close();

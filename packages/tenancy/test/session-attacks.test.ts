@@ -247,8 +247,10 @@ test.each(['standard_conforming_strings = off', 'transform_null_equals = on', 'r
   },
 );
 
-test('a text with a literal is parsed under the settings of who runs it', async () => {
-  const text = `select 'a\\d' as lit, timestamptz '2026-01-01 00:00' = timestamptz '2026-01-01 00:00+00' as utc`;
+test.each([
+  `select 'a\\d' as lit, timestamptz '2026-01-01 00:00' = timestamptz '2026-01-01 00:00+00' as utc`,
+  'select timestamptz $$2026-01-01 00:00$$ = timestamptz $t$2026-01-01 00:00+00$t$ as utc',
+])('a text with a literal is parsed under the settings of who runs it: %s', async (text) => {
   const clean = await run(b, `${text} `);
   await a.transaction().execute(async (trx) => {
     await sql
@@ -259,6 +261,12 @@ test('a text with a literal is parsed under the settings of who runs it', async 
     await sql.raw(text).execute(trx);
   });
   expect(await run(b, text)).toEqual(clean);
+});
+
+test('a text with a NUL is refused: the server would read the rest of it as something else', async () => {
+  const text = 'delete from app.note where false -- \0\0\u0001\0 and nothing of this';
+  await expect(run(a, text)).rejects.toThrow(TypeError);
+  expect(await notesOf(a)).toEqual([{ org_id: ORG_A, id: 'n1' }]);
 });
 
 test('the columns of a cursor are its own, whatever another one of its name had', async () => {

@@ -21,6 +21,10 @@ const notesOf = (db: OrgDb<Tables>) =>
   db.selectFrom('app.note').select(['org_id', 'id']).orderBy('id').execute();
 const OWN_B = [{ org_id: ORG_B, id: 'n1' }];
 
+function unparsable(): never {
+  throw new Error('unparsable');
+}
+
 describe('what a former borrower left', () => {
   test('a prepared statement replaced under its name does not run with the next context', async () => {
     await notesOf(b); // prepared by the driver
@@ -210,6 +214,36 @@ describe('what a former borrower left', () => {
     expect(await notesOf(next)).toEqual(OWN_B);
     expect((await pid.execute(next)).rows).toEqual(before);
     await pool.end();
+  });
+
+  test('COPY within a batch ends the connection, also where a parser of the application failed before it', async () => {
+    const failing = { getTypeParser: (oid: number) => (oid === 20 ? unparsable : String) };
+    const pool = new pg.Pool({
+      connectionString: f.database.appUrl,
+      max: 1,
+      types: failing as unknown as pg.CustomTypesConfig,
+    });
+    pool.on('error', () => {});
+    const handle = createTenancy<Tables>({ pool, contextKey: f.contextKey }).forOrg(ORG_A, ALICE);
+    await sql`select 1`.execute(handle);
+    for (const first of ['select 1', 'select 1::int8']) {
+      const texts = [first, 'copy app.shared from stdin', 'select 2'];
+      const batch = texts.map((text) => ({ compile: () => sql.raw(text).compile(handle) }));
+      // The server has answered two Syncs: who took the connection next would read the second as its own answer.
+      expect(await codeOf(handle.batch(batch))).toBe('tenancy.connection_lost');
+      expect(pool.totalCount).toBe(0);
+    }
+    await pool.end();
+  });
+
+  test('what random() gives is not what a former borrower chose', async () => {
+    const drawn = sql<{ r: number }>`select random() as r`;
+    const seen: unknown[] = [];
+    for (let round = 0; round < 3; round++) {
+      await sql`select setseed(0.5)`.execute(a);
+      seen.push((await drawn.execute(b)).rows[0]?.r);
+    }
+    expect(new Set(seen).size).toBe(3);
   });
 });
 
