@@ -62,6 +62,17 @@ describe('a schema in which everything is as generated', () => {
   });
 });
 
+test('a role that acknowledges before a change is on the disk is found, whoever set it so', async () => {
+  const role = g.schema.appRole;
+  for (const off of ['off', 'false', 'no', '0']) {
+    const trx = await g.superuser.startTransaction().execute();
+    await sql.raw(`alter role ${role} set synchronous_commit = ${off}`).execute(trx);
+    const report = await runDoctor({ db: trx, schema: g.schema });
+    await trx.rollback().execute();
+    expect(report.findings.map(({ name }) => name)).toContain('session-setting-unsafe');
+  }
+});
+
 describe('the rules', () => {
   test('have unique ids and names, in order', () => {
     const ids = RULES.map(({ id }) => id);

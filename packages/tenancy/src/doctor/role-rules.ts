@@ -244,7 +244,7 @@ export const roleRules: readonly Rule[] = [
       name: 'session-setting-unsafe',
       title: 'A preset setting takes row-level security or the constraints away',
       rationale:
-        'row_security = off turns every policy into an error, which invites a bypass; session_replication_role turns off triggers and foreign keys; role changes who asks; standard_conforming_strings and transform_null_equals change what SQL means, and the app role may set them for itself.',
+        'row_security = off turns every policy into an error, which invites a bypass; session_replication_role turns off triggers and foreign keys; role changes who asks; standard_conforming_strings and transform_null_equals change what SQL means; without synchronous_commit a crash takes back what was acknowledged. The app role may set most of them for itself.',
       source: 'PostgreSQL documentation, 19.11 Client Connection Defaults',
     },
     (setting) =>
@@ -253,6 +253,7 @@ export const roleRules: readonly Rule[] = [
       /^standard_conforming_strings=(?!on$)/.test(setting) ||
       /^transform_null_equals=(?!off$)/.test(setting) ||
       /^default_transaction_(isolation|read_only)=/.test(setting) ||
+      /^synchronous_commit=(off|false|no|0)$/i.test(setting) ||
       /^(role|session_authorization)=(?!none$)/.test(setting),
   ),
   settingRule(

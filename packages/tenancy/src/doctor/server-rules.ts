@@ -225,7 +225,8 @@ export const activityRules: readonly Rule[] = [
     name: 'volumes-readable',
     level: 'note',
     title: 'The app role sees how many rows all organisations have',
-    rationale: 'pg_class.reltuples and pg_relation_size() are of the whole table. They tell volumes, no row.',
+    rationale:
+      'pg_class.reltuples and pg_relation_size() are of the whole table. EXPLAIN estimates from statistics of all rows, and counts those that a policy removed: whoever runs it as the app role learns whether a value is frequent in other organisations. None tells a row.',
     source: DOCS.executed,
     *check({ facts, schema }): Generator<Hit> {
       if (!facts.volumesReadable) return;
