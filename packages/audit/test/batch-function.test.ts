@@ -49,6 +49,7 @@ test('the batch function refuses what its client never sends', async () => {
       [...values, ...Array(7).fill('x')],
     ],
     'a setting without a name': [[id], [body], [1], [null, 'ringfence.actor'], values],
+    'ids that begin elsewhere': [`[0:1]={${id},${orgOf(8)}}`, [body, body], [1, 1], names, values],
     'too many': [Array(501).fill(id), Array(501).fill(body), Array(501).fill(1), names, values],
   };
   const call = (parameters: readonly unknown[]) =>

@@ -72,6 +72,7 @@ declare
   the_hash bytea;
 begin
   if size is null or size not between 1 and ${MAX_BATCH_EVENTS}
+     or array_lower(event_ids, 1) <> 1 -- else an id read by its number is not the one that unnest gives with it
      or size is distinct from cardinality(bodies) or size is distinct from cardinality(context_of)
      or contexts is null or contexts not between 1 and size or contexts * settings <> cardinality(setting_values)
      or settings > 8 or exists (select from unnest(setting_names) n where (n ~ '^ringfence[.][a-z_]+$') is not true)
