@@ -113,6 +113,9 @@ begin
     end if;
     the_actor := ctx.actor;
     the_request := nullif(ctx.request_id, '');
+    if char_length(the_actor) > 1000 or char_length(the_request) > 1000 then
+      perform audit.refuse_capture('actor or request of more than 1000 characters');
+    end if;
   elsif settings ->> 'without_context' <> 'record' then
     raise exception 'the transaction has no organisation or no actor'
       using errcode = '42501', schema = 'audit', constraint = 'audit.no_context';
