@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
-import { createAudit, parseOrgId } from '../src/index.ts';
+import { canonicalize, createAudit, parseOrgId } from '../src/index.ts';
 import { createPersonalAudit } from '../src/personal/index.ts';
 import { verifyDisclosure } from '../src/verify/index.ts';
 import { errorOf, ORG_A, ORG_B } from './fixture.ts';
@@ -282,6 +282,36 @@ test.each<[string, unknown[], unknown[]]>([
   });
   const parameters = [...query.parameters.slice(0, 4), fields, values];
   const run = p.f.inOrg(ORG_A, (trx) => trx.executeQuery({ ...query, parameters }));
+  expect(await errorOf(run)).toMatchObject({ constraint: 'audit.not_canonical' });
+});
+
+const COMMITMENT = 'ab'.repeat(32);
+test.each<[string, object]>([
+  ['an erasure that nobody carried out', { type: 'subject.erased', target: { id: 'u-1', type: 'subject' } }],
+  ['a row change that no trigger saw', { type: 'row.deleted', target: { id: '1', type: 'entry' } }],
+  ['a commitment that is none', { personal: { fields: { 'data.answer': 'none' }, subject: 'u-1' } }],
+  ['a commitment in capitals', { personal: { fields: { 'data.answer': 'AB'.repeat(32) }, subject: 'u-1' } }],
+  ['a number for a commitment', { personal: { fields: { 'data.answer': 5 }, subject: 'u-1' } }],
+  [
+    'a member in front of the fields',
+    { personal: { a: 1, fields: { 'data.answer': COMMITMENT }, subject: 'u-1' } },
+  ],
+  ['a subject that is a number', { personal: { fields: { 'data.answer': COMMITMENT }, subject: 5 } }],
+  [
+    'a subject of any length',
+    { personal: { fields: { 'data.answer': COMMITMENT }, subject: 'u'.repeat(201) } },
+  ],
+  ['a part that no event has', { personal: { fields: { type: COMMITMENT }, subject: 'u-1' } }],
+  ['no fields', { personal: { fields: [COMMITMENT], subject: 'u-1' } }],
+  ['no personal parts', { personal: 'data.answer' }],
+])('refuses %s from whoever calls the function itself', async (_, members) => {
+  const personal = { fields: { 'data.answer': COMMITMENT }, subject: 'u-1' };
+  const event = { outcome: 'success', personal, type: 'consent.given', ...members };
+  const named = Object.keys((event.personal as { fields?: object }).fields ?? { 'data.answer': '' });
+  const run = p.f.inOrg(ORG_A, (trx) =>
+    sql`select from audit.append_with_personal(${ORG_A}, gen_random_uuid(), ${canonicalize(event)}, true,
+      ${named}::text[], array['x'::bytea])`.execute(trx),
+  );
   expect(await errorOf(run)).toMatchObject({ constraint: 'audit.not_canonical' });
 });
 

@@ -19,6 +19,11 @@ export const CONTEXT_CHECK = `
     problem := 'actor or request of more than 1000 characters';
   end if;`;
 
+/** Expression: the type of an event is one that only functions of this schema record. */
+export function reservedType(event: string): string {
+  return `${event} ->> 'type' = 'subject.erased' or ${event} ->> 'type' like 'row.%'`;
+}
+
 /**
  * Statements that read `body` into `parsed`, and put into `rule` and `problem` why it cannot be recorded; null when it can.
  * It is spliced as a value, so it must not add, shadow or end a member of the record. `reserved` is what other functions of
@@ -46,7 +51,7 @@ export function bodyCheck(reserved: boolean): string {
       problem := 'no type, or a target without type and id';${
         reserved
           ? `
-    elsif parsed ->> 'type' = 'subject.erased' or parsed ->> 'type' like 'row.%' or parsed ? 'personal' then
+    elsif ${reservedType('parsed')} or parsed ? 'personal' then
       rule := 'audit.not_canonical';
       problem := 'reserved: erasures, row changes and personal values have functions of their own';`
           : ''

@@ -6,6 +6,7 @@
  * `finish_erasure`, which leaves an event in the chain. The row of a subject is the lock between the two: writers hold it
  * FOR SHARE until COMMIT, so an erasure waits for them, and who comes later is refused.
  */
+import { reservedType } from './append.ts';
 import { FUNCTION_SETTINGS, type SchemaNames } from './names.ts';
 
 /** Signatures of the functions that the app role may call. */
@@ -120,12 +121,21 @@ language plpgsql volatile security definer ${FUNCTION_SETTINGS} as $$
 declare
   the_org constant uuid := ${org};
   the_event constant uuid := event_id;
-  committed constant jsonb := body::jsonb -> 'personal';
+  parsed constant jsonb := body::jsonb;
+  committed constant jsonb := parsed -> 'personal';
   the_subject constant text := committed ->> 'subject';
   place record;
 begin${ASSERT_ORG}
+  -- An erasure that nobody carried out would excuse values that are gone, and a verifier skips what it cannot read.
+  if ${reservedType('parsed')}
+     or committed is distinct from jsonb_build_object('fields', committed -> 'fields', 'subject', to_jsonb(the_subject))
+     or char_length(the_subject) > 200 then
+    perform audit.refuse_body('audit.not_canonical', 'not an event with personal parts of a subject');
+  end if;
   -- Each commitment has its value and each value its commitment, or neither is written.
   if coalesce(the_subject, '') = '' or jsonb_typeof(committed -> 'fields') is distinct from 'object'
+     or exists (select from jsonb_each(committed -> 'fields') c
+       where c.key !~ '^(reason|note|(data|changes)[.].+)$' or c.value::text !~ '^"[0-9a-f]{64}"$')
      or coalesce(cardinality(fields), 0) = 0 or cardinality(fields) is distinct from cardinality(ciphertexts)
      or (select array_agg(k order by k collate "C") from jsonb_object_keys(committed -> 'fields') k)
         is distinct from (select array_agg(f order by f collate "C") from unnest(fields) f) then
