@@ -64,8 +64,9 @@ export async function enqueueImport(
 const LOOK_MS = 25;
 
 /**
- * Waits until a statement has been imported.
+ * Waits until a statement has been imported: for whoever may import.
  *
+ * @throws AuthzDeniedError when the member may not import, or no more.
  * @throws StatementError when it was refused.
  * @throws Error when it has not ended within `timeoutMs`.
  */
@@ -78,6 +79,7 @@ export async function imported(
   const db = ledger.tenancy.forOrg(session.org, session.principal);
   const deadline = performance.now() + timeoutMs;
   for (;;) {
+    await decide(ledger, session, 'bankLine.import', { id: statement });
     const { status, problem, problem_code } = await db
       .selectFrom('ledger.statement')
       .select(['status', 'problem', 'problem_code'])

@@ -4,6 +4,7 @@ import { SignJWT } from 'jose';
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 import { BANK_FEED, createKey } from '../src/api-keys.ts';
+import { imported } from '../src/bank-import.ts';
 import { identityProvider } from '../src/demo/identity-provider.ts';
 import { approveEntry, postEntry, readEntry } from '../src/entries.ts';
 import { readLog, verifyLog } from '../src/log-access.ts';
@@ -354,6 +355,11 @@ test('the audit log is read and verified by whoever may, and that is in it', asy
     () => verifyLog(f.ledger, f.controller),
   ])
     await expect(run()).rejects.toMatchObject({ code: 'authz.denied' });
+});
+
+test('how an import ended is told to whoever may import, and to nobody else', async () => {
+  for (const session of [f.controller, f.reviewer, f.auditor])
+    await expect(imported(f.ledger, session, NOBODY)).rejects.toMatchObject({ code: 'authz.denied' });
 });
 
 test('the log names an entry as it is stored, however whoever asks spells its id', async () => {
