@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../tools/test-database.ts';
 import { createKeyring, type RevocationChannel, type RevocationListener } from '../src/index.ts';
 import { postgresRevocations } from '../src/postgres/index.ts';
+import { RevocationSubscription } from '../src/revocation-subscription.ts';
 import { CELL, codeOf, ORG_A, ORG_B, world } from './keyring-setup.ts';
 
 let database: TestDatabase;
@@ -108,6 +109,44 @@ describe('a revocation channel that fails', () => {
     expect(attempts).toBe(2);
     await keyring.close();
     expect(ended).toBe(1);
+  });
+
+  it('by saying nothing is waited for once, not for ever; what was leased meanwhile is evicted when it answers', async () => {
+    let missed = 0;
+    let ended = 0;
+    let answer: (end: () => Promise<void>) => void = () => undefined;
+    const silent: RevocationChannel = {
+      publish: async () => {},
+      subscribe: () => new Promise((resolve) => (answer = resolve)),
+    };
+    const listener: RevocationListener = { revoked: () => undefined, missed: () => (missed += 1) };
+    const subscription = new RevocationSubscription(silent, listener, 20);
+    await subscription.ready();
+    expect(subscription.ready()).toBeUndefined(); // the next call does not wait again
+    expect(missed).toBe(0);
+    answer(async () => {
+      ended += 1;
+    });
+    await vi.waitFor(() => expect(missed).toBe(1));
+    await subscription.end();
+    expect(ended).toBe(1);
+  });
+
+  it('by saying nothing does not keep a keyring from closing, and is left once it answers', async () => {
+    let ended = 0;
+    let answer: (end: () => Promise<void>) => void = () => undefined;
+    const silent: RevocationChannel = {
+      publish: async () => {},
+      subscribe: () => new Promise((resolve) => (answer = resolve)),
+    };
+    const listener: RevocationListener = { revoked: () => undefined, missed: () => undefined };
+    const subscription = new RevocationSubscription(silent, listener, 20);
+    await subscription.ready();
+    await subscription.end();
+    answer(async () => {
+      ended += 1;
+    });
+    await vi.waitFor(() => expect(ended).toBe(1));
   });
 
   it('is needed to revoke everywhere', async () => {
