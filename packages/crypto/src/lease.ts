@@ -1,7 +1,7 @@
 /**
  * A lease: the right to use an organisation's unwrapped keys for a limited time, number of messages and number of bytes.
  * Invariant: once the lease has ended, by age on either clock, use or eviction, its keys are wiped and nothing that was
- * handed out under it works any more. Its age counts from before the KMS was asked.
+ * handed out under it works any more, but the stream of a file that had begun (docs/formats/file-v1.md). Its age counts from before the KMS was asked.
  */
 import type { Clock } from './clock.ts';
 import { RingfenceCryptoError } from './errors.ts';
