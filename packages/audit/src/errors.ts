@@ -98,7 +98,7 @@ const SET_BACK =
 const REFUSALS: Readonly<Record<string, readonly [AuditErrorCode, string]>> = {
   'audit.no_context': [
     'audit.no_context',
-    'the transaction has no organisation or no actor: run it through a handle that carries the context',
+    'the transaction has no organisation or no actor: run it through a handle that carries the context; without one, set ringfence.org_id and ringfence.actor in it',
   ],
   'audit.other_org': [
     'audit.other_org',

@@ -1,0 +1,69 @@
+/** The quick starts of the packages that need a database run as they stand: setup as the owner, then the app. */
+import { execFile } from 'node:child_process';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { expect, inject, test } from 'vitest';
+import { onlyFence } from './doc-snippets.ts';
+import { createTestDatabase, type TestDatabase } from './test-database.ts';
+
+const root = new URL('..', import.meta.url);
+
+/** The block under `<!-- name -->` of a page, for the roles of a test's database. */
+function block(page: string, name: string, { app }: TestDatabase): string {
+  const [, code] =
+    new RegExp(`<!-- ${name} -->\\n\`\`\`ts\\n(.*?)\`\`\``, 's').exec(
+      readFileSync(new URL(page, root), 'utf8'),
+    ) ?? [];
+  if (code === undefined) throw new Error(`${page} has no block ${name}`);
+  return code
+    .replace('create role app ', `alter role ${app} `)
+    .replaceAll(" to app'", ` to ${app}'`)
+    .replaceAll(' to app`', ` to ${app}\``)
+    .replaceAll("appRole: 'app'", `appRole: '${app}'`);
+}
+
+/** Runs code below a package, so that it finds what that package may import; gives what it prints. */
+async function run(folder: string, code: string, env: Readonly<Record<string, string>>): Promise<string> {
+  const file = new URL(`${folder}/quick-start.tmp.ts`, root);
+  writeFileSync(file, code);
+  try {
+    const args = ['--conditions=@ringfence/source', file.pathname];
+    return (await promisify(execFile)(process.execPath, args, { env: { ...process.env, ...env } })).stdout;
+  } finally {
+    rmSync(file);
+  }
+}
+
+test('tenancy: what setup prints and the front page need is all the front page needs', async () => {
+  const database = await createTestDatabase(inject('databaseUrl'), 'quick');
+  try {
+    const setup = block('packages/tenancy/README.md', 'setup.ts', database);
+    const printed = await run('packages/tenancy', setup, { OWNER_URL: database.superuserUrl });
+    const [, secret = ''] = /^CONTEXT_SECRET=(\S{44})\n$/.exec(printed) ?? [];
+    const app = onlyFence(readFileSync(new URL('README.md', root), 'utf8'), 'ts');
+    const url = new URL(database.superuserUrl);
+    url.username = database.app;
+    url.password = 'change-me';
+    expect(await run('packages/tenancy', app, { APP_URL: url.href, CONTEXT_SECRET: secret })).toBe(
+      "[ { body: 'for Acme only' } ]\nno organisation context\n",
+    );
+  } finally {
+    await database.drop();
+  }
+});
+
+test('audit: an event of the quick start is sealed and verified, and its deletion refused', async () => {
+  const database = await createTestDatabase(inject('databaseUrl'), 'quick');
+  try {
+    const [setup, app] = ['setup.ts', 'app.ts'].map((name) =>
+      block('packages/audit/README.md', name, database),
+    );
+    await run('packages/audit', setup ?? '', { OWNER_URL: database.superuserUrl });
+    const said = [...(app ?? '').matchAll(/^.*console\.log\(.*\/\/ (.*)$/gm)].map(([, line]) => line);
+    expect(said).toHaveLength(2);
+    const printed = await run('packages/audit', app ?? '', { APP_URL: database.appUrl });
+    expect(printed.trimEnd().split('\n')).toEqual(said);
+  } finally {
+    await database.drop();
+  }
+});
