@@ -155,11 +155,11 @@ test('of 8 000 changed bodies of the same kinds, a batch takes those that are ca
 });
 
 const FIRST =
-  '{"data":{"a_b":"v","l":["a",":","b"],"n":1},"note":"x%","target":{"id":"7","type":"entry"},"type":"x.y"}';
+  '{"data":{"a_b":"v","acb":"u","l":["a",":","b"],"n":1},"note":"x%","target":{"id":"7","type":"entry"},"type":"x.y"}';
 
 test.each([
   ['a quote that ends a string', FIRST.replace('"v"', '"v","a":"w"')],
-  ['a name where a wildcard of LIKE would be', FIRST.replace('a_b', 'aXb')],
+  ['a name where a wildcard of LIKE would be', FIRST.replace('a_b', 'azb')],
   ['names out of order behind a wildcard', FIRST.replace('a_b', 'z_b')],
   ['another number', FIRST.replace('"n":1', '"n":1.0')],
   ['an element that became a name', FIRST.replace('["a",":","b"]', '["a":":","b"]')],
@@ -181,6 +181,15 @@ test.each([
 ])('behind an event that it took, a batch judges %s by itself', async (_, body) => {
   expect(isCanonical(FIRST)).toBe(true);
   await agrees([FIRST, body, FIRST.replace('"v"', '"w"'), body]);
+});
+
+test('escapes in the first event do not make room for quotes in the next', async () => {
+  const escaped = FIRST.replace('"v"', '"\\n\\n\\n\\n"');
+  expect(isCanonical(escaped)).toBe(true);
+  await agrees([escaped, FIRST.replace('"v"', '"v","a":"w"'), escaped, FIRST]);
+  const quoted = FIRST.replace('"v"', '"\\",\\"n\\":\\""');
+  expect(isCanonical(quoted)).toBe(true);
+  await agrees([quoted, quoted.replaceAll('\\"', '"'), FIRST]);
 });
 
 test('a type is read of each event: what is reserved stays so behind one of the same form', async () => {
