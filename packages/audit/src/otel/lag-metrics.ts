@@ -89,7 +89,7 @@ class Gauges implements LagMetrics {
     this.#meter = meter;
   }
 
-  add<Lag>(step: string, attributes: TelemetryAttributes, names: Names<Lag>, read: () => Promise<Lag>): void {
+  add<Lag extends object>(step: string, attributes: TelemetryAttributes, names: Names<Lag>, read: () => Promise<Lag>): void {
     const shared = once(read);
     for (const [metric, unit, description, field] of names) {
       this.#gauge(metric, { unit, description }, async (result) => {
