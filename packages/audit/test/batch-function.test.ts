@@ -2,8 +2,10 @@
 import { CompiledQuery, sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { createTestDatabase } from '../../../tools/test-database.ts';
 import { type OrgId, parseOrgId } from '../src/index.ts';
-import { errorOf, type Fixture, fixture, ORG_B } from './fixture.ts';
+import { auditMigrations } from '../src/migrations.ts';
+import { errorOf, type Fixture, fixture, kyselyOf, ORG_B, type Tables } from './fixture.ts';
 
 let f: Fixture;
 
@@ -101,25 +103,39 @@ test('a body or an id that the format refuses is taken out, and the others get t
 });
 
 test('a context that fails without naming a rule is refused too, and never taken for the one before it', async () => {
-  const org = orgOf(16);
-  const body = '{"outcome":"success","type":"x.y"}';
-  const ids = [1, 2, 3].map((n) => `0190f5d2-7b1c-7d34-9a51-3f2e8c1b71${n}0`);
-  const names = ['ringfence.org_id', 'ringfence.actor'];
-  const values = [org, 'user:alice', 'no organisation', 'user:mallory', org, 'user:bob'];
-  const { rows } = await f.app.executeQuery(
-    CompiledQuery.raw(
-      'select place, org, refused from audit.append_batch($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], true) order by place',
-      [ids, ids.map(() => body), [1, 2, 3], names, values],
-    ),
-  );
-  expect(rows).toMatchObject([
-    { org, refused: null },
-    { org: null, refused: 'audit.no_context' },
-    { org, refused: null },
-  ]);
-  const { rows: recorded } =
-    await sql`select actor from audit.event where org_id = ${org} order by actor`.execute(f.superuser);
-  expect(recorded).toEqual([{ actor: 'user:alice' }, { actor: 'user:bob' }]);
+  const database = await createTestDatabase(inject('databaseUrl'), 'batch');
+  const [owner, app] = [kyselyOf<Tables>(database.ownerUrl, 1), kyselyOf<Tables>(database.appUrl, 2)];
+  try {
+    // A context as an application may write it: a cast fails with a class 22 error that names no rule.
+    await sql
+      .raw(`create schema who; grant usage on schema who to ${database.app};
+        create function who.context(out org_id uuid, out actor text, out request_id text) language plpgsql stable as $$
+        begin
+          org_id := current_setting('ringfence.org_id', true)::uuid;
+          actor := current_setting('ringfence.actor', true);
+        end $$`)
+      .execute(owner);
+    for (const { up } of auditMigrations({ appRole: database.app, context: 'who.context()' }))
+      await sql.raw(up).execute(owner);
+    const org = orgOf(16);
+    const body = '{"outcome":"success","type":"x.y"}';
+    const ids = [1, 2, 3].map((n) => `0190f5d2-7b1c-7d34-9a51-3f2e8c1b71${n}0`);
+    const values = [org, 'user:alice', 'no organisation', 'user:mallory', org, 'user:bob'];
+    const { rows } = await app.executeQuery(
+      CompiledQuery.raw(
+        'select org, refused from audit.append_batch($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], true) order by place',
+        [ids, ids.map(() => body), [1, 2, 3], ['ringfence.org_id', 'ringfence.actor'], values],
+      ),
+    );
+    expect(rows).toEqual([
+      { org, refused: null },
+      { org: null, refused: 'audit.no_context' },
+      { org, refused: null },
+    ]);
+  } finally {
+    await Promise.all([owner.destroy(), app.destroy()]);
+    await database.drop();
+  }
 });
 
 test('a login without rights on the batch function cannot call it', async () => {
