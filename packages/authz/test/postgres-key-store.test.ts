@@ -223,14 +223,15 @@ describe('steps at once', () => {
   test('by two processes rotate a key once, while a third holds it for a moment', async () => {
     const { org, id } = await stored(freshOrg());
     const processes = [1, 2].map(() => postgresApiKeyStore({ db: db.system, inOrg: settingContext(db.app) }));
-    await db.owner.query('begin');
-    await db.owner.query(`select from authz.api_key where id = '${id}' for update`);
-    const racing = Promise.all(
-      processes.map((store) => store.rotate({ org, id, successor: record(org), overlapUntil: NOW + HOUR })),
-    );
-    await waiting(2);
-    await db.owner.query('commit');
-    expect((await racing).toSorted()).toEqual(['conflict', 'stored']);
+    let racing: Promise<readonly string[]> | undefined;
+    await holding(id, async () => {
+      racing = Promise.all(
+        processes.map((store) => store.rotate({ org, id, successor: record(org), overlapUntil: NOW + HOUR })),
+      );
+      racing.catch(() => {}); // awaited below
+      await waiting(2);
+    });
+    expect((await racing)?.toSorted()).toEqual(['conflict', 'stored']);
     expect(await db.store.list(org)).toHaveLength(2);
   });
 
@@ -316,15 +317,16 @@ describe('steps at once', () => {
         });
       const asStored = planned(['nestloop', 'mergejoin', 'indexscan', 'bitmapscan', 'sort']);
       const byId = planned(['hashjoin', 'mergejoin', 'seqscan', 'hashagg', 'bitmapscan']);
-      await db.owner.query('begin');
-      await db.owner.query(`select from authz.api_key where id = '${ids[4]}' for update`);
       const revocation = { kind: 'org', org } as const;
-      const steps = Promise.all([
-        byId.touch(uses),
-        other === 'a revocation' ? asStored.revoke(revocation, NOW) : asStored.touch(uses),
-      ]);
-      await waiting(2);
-      await db.owner.query('commit');
+      let steps: Promise<unknown> | undefined;
+      await holding(`${ids[4]}`, async () => {
+        steps = Promise.all([
+          byId.touch(uses),
+          other === 'a revocation' ? asStored.revoke(revocation, NOW) : asStored.touch(uses),
+        ]);
+        steps.catch(() => {}); // awaited below
+        await waiting(2);
+      });
       await steps;
       for (const key of await db.store.list(org)) {
         expect(key.lastUsedAt).toBe(NOW + 60_000);
@@ -337,11 +339,23 @@ describe('steps at once', () => {
 /** Resolves once this many sessions of the database wait for a lock. */
 async function waiting(sessions: number): Promise<void> {
   await db.asSuperuser(async (superuser) => {
-    for (;;) {
-      const { rows } = await superuser.query(
-        `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
-      );
-      if (rows.length >= sessions) return;
-    }
+    const look = async () =>
+      (
+        await superuser.query(
+          `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+        )
+      ).rows.length;
+    await expect.poll(look, { timeout: 15_000, interval: 5 }).toBeGreaterThanOrEqual(sessions);
   });
+}
+
+/** Runs something while the owner holds a key. The key is let go whatever happens: all that follows would wait for it. */
+async function holding(id: string, run: () => Promise<void>): Promise<void> {
+  await db.owner.query('begin');
+  await db.owner.query(`select from authz.api_key where id = '${id}' for update`);
+  try {
+    await run();
+  } finally {
+    await db.owner.query('commit');
+  }
 }

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { within } from '../../../tools/within.ts';
 import { parseOrgId, type RingfenceAuthzError } from '../src/index.ts';
 import type { ApiKeyRecord } from '../src/keys/index.ts';
 import {
@@ -195,7 +196,7 @@ describe('a process that lost its session', () => {
     });
     silent = true;
     await vi.waitFor(() => expect(errors[0]).toMatchObject({ code: 'authz.revocations_unread' }), LONG);
-    silent = false;
+    silent = false; // what asked meanwhile was given up, or the end of this test would wait for it
     const first = await process();
     await first.revokeSubject('https://id.example.com', 'ida');
     await vi.waitFor(() => expect(ends(second, 'ida')).toBe(true), LONG);
@@ -268,21 +269,21 @@ describe('no session is left behind', () => {
     const ended = new Promise<void>((resolve) => client.once('end', resolve));
     await process({ connect: async () => client });
     for (const stop of stops.splice(0)) await stop();
-    await ended;
+    await within('the session of the feed is ended', ended);
   });
 
   test('by a feed that was ended while a session was being made', async () => {
     const { ended, release } = await lost({});
     for (const stop of stops.splice(0)) await stop();
     release();
-    await ended[1];
+    await within('the session that came too late is ended', ended[1] as Promise<void>);
   });
 
   test('by one that came after it was given up', async () => {
     const { clients, ended, release } = await lost({ answerWithinMs: 500 });
     await vi.waitFor(() => expect(clients.length).toBeGreaterThan(2), LONG);
     release();
-    await ended[1];
+    await within('the session that came too late is ended', ended[1] as Promise<void>);
   });
 });
 
