@@ -317,6 +317,26 @@ test('nothing runs in a transaction whose BEGIN was refused', async () => {
   expect(await notesOf(a)).toEqual([{ org_id: ORG_A, id: 'n1' }]);
 });
 
+test('a statement that waited for its turn while the connection was given back is not run on the next borrower', async () => {
+  // Kysely and the pg client have queues of their own in front of this one; here there is none.
+  let second: Promise<unknown> | undefined;
+  await a.connection().execute((connection) =>
+    connection.getExecutor().provideConnection(async (held) => {
+      const raw = ours(held);
+      const query = (text: string) => raw.executeQuery(sql.raw(text).compile(a));
+      await query('select 1');
+      query('select pg_sleep(0.2)').catch(() => {});
+      second = query('select org_id from app.note').catch((error: unknown) => error);
+    }),
+  );
+  await b.transaction().execute(async (trx) => {
+    const own = () => trx.selectFrom('app.note').select(['org_id', 'id']).execute();
+    expect(await own()).toEqual([{ org_id: ORG_B, id: 'n1' }]);
+    expect(await second).toMatchObject({ message: expect.stringMatching(/given back/) });
+    expect(await own()).toEqual([{ org_id: ORG_B, id: 'n1' }]);
+  });
+});
+
 test('a statement that raises the refusal of the session itself is run once', async () => {
   await ddl(`create sequence app.runs; grant usage on sequence app.runs to ${f.database.app}`);
   const raising = `do $$ begin perform nextval('app.runs'); raise exception 'x'
