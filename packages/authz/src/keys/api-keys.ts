@@ -9,7 +9,7 @@ import type { OrgId } from '../org-id.ts';
 import { parseOrgId } from '../org-id.ts';
 import type { Policy } from '../policy.ts';
 import type { Resources } from '../policy-types.ts';
-import { API_KEY_ISSUER, apiKeySession, keyOrigin } from '../session/api-key-session.ts';
+import { API_KEY_ISSUER, keyOrigin } from '../session/api-key-session.ts';
 import { type Clock, steadyTime, systemClock } from '../session/clock.ts';
 import { AuthzSessionInsufficientError, AuthzSessionRefusedError } from '../session/errors.ts';
 import { createSessionGuard, type SessionDirectory, type SessionGuard } from '../session/guard.ts';
@@ -21,6 +21,7 @@ import { KeyFormat, type ParsedKey } from './key-format.ts';
 import { distinct, floorToSecond, seconds, text, within } from './key-input.ts';
 import { KeyMac, type Peppers } from './key-mac.ts';
 import { type KeyReport, type KeyReportLimits, reportKeys } from './key-report.ts';
+import { endOf, verifiedKey } from './key-state.ts';
 import type { ApiKeyRecord, ApiKeyStore, KeyScope, KeySelection } from './key-store.ts';
 import { LastUsed } from './last-used.ts';
 import { RecordCache } from './record-cache.ts';
@@ -168,6 +169,12 @@ export function createApiKeys<R extends Resources, Role extends string>(
   return new StoredKeys(options);
 }
 
+/** A key at an instant at which it has not ended, epoch ms. */
+interface AliveKey {
+  readonly record: ApiKeyRecord;
+  readonly at: number;
+}
+
 class StoredKeys<R extends Resources, Role extends string> implements ApiKeys<R> {
   readonly #format: KeyFormat;
   readonly #mac: KeyMac;
@@ -253,7 +260,8 @@ class StoredKeys<R extends Resources, Role extends string> implements ApiKeys<R>
   }
 
   async verify(given: string): Promise<VerifiedKey> {
-    const { record, at } = await this.#alive(given);
+    const alive = this.#alive(given);
+    const { record, at } = alive instanceof Promise ? await alive : alive;
     return verifiedKey(record, at);
   }
 
@@ -300,24 +308,26 @@ class StoredKeys<R extends Resources, Role extends string> implements ApiKeys<R>
     for (const each of flushed) if (each.status === 'rejected') throw each.reason;
   }
 
-  /** The record of a key that is verified and has not ended; every refusal on the way is noted. */
-  async #alive(given: string): Promise<{ readonly record: ApiKeyRecord; readonly at: number }> {
-    let record: ApiKeyRecord | undefined;
-    try {
-      const parsed = this.#parsed(given);
-      const digest = this.#records.digestOf(parsed.authenticated);
-      record = this.#records.get(digest, this.#now()) ?? (await this.#read(parsed, digest));
-      const at = this.#now();
-      refuseEnded(record, at);
-      this.#refused?.pass(at);
-      return { record, at };
-    } catch (error) {
-      throw this.#noted(error, record);
-    }
+  /** The record of a key that is verified and has not ended; at once where it is at hand. */
+  #alive(given: string): AliveKey | Promise<AliveKey> {
+    const parsed = this.#format.parse(given);
+    if (parsed === undefined)
+      throw this.#noted(new AuthzKeyRefusedError('malformed', 'it is not a key of this application'));
+    const digest = this.#records.digestOf(parsed.authenticated);
+    const now = this.#now();
+    const atHand = this.#records.get(digest, now);
+    return atHand === undefined ? this.#read(parsed, digest) : this.#unended(atHand, now);
+  }
+
+  #unended(record: ApiKeyRecord, at: number): AliveKey {
+    const refusal = endOf(record, at);
+    if (refusal !== undefined) throw this.#noted(refusal, record);
+    this.#refused?.pass(at);
+    return { record, at };
   }
 
   /** Notes the error if it refuses a key, and gives it back as it is. */
-  #noted(error: unknown, record: ApiKeyRecord | undefined): unknown {
+  #noted(error: unknown, record?: ApiKeyRecord): unknown {
     const owner = record && { org: record.org, id: record.id };
     if (error instanceof AuthzKeyRefusedError || error instanceof AuthzSessionRefusedError)
       this.#refused?.note(owner, error.code, error.reason, this.#now());
@@ -326,22 +336,15 @@ class StoredKeys<R extends Resources, Role extends string> implements ApiKeys<R>
     return error;
   }
 
-  #parsed(given: string): ParsedKey {
-    const parsed = this.#format.parse(given);
-    if (parsed === undefined)
-      throw new AuthzKeyRefusedError('malformed', 'it is not a key of this application');
-    return parsed;
-  }
-
   /** The record from the store, once its MAC is that of the key. */
-  async #read(parsed: ParsedKey, digest: string): Promise<ApiKeyRecord> {
+  async #read(parsed: ParsedKey, digest: string): Promise<AliveKey> {
     const mark = this.#records.mark(this.#now());
     const found = await this.#store.find(parsed.id);
     // Checked for a key that does not exist as well: the time of the answer tells nothing about ids.
     if (!this.#mac.matches(parsed.authenticated, found) || found === undefined)
-      throw new AuthzKeyRefusedError('unknown', 'there is no such key');
+      throw this.#noted(new AuthzKeyRefusedError('unknown', 'there is no such key'));
     this.#records.keep(digest, found, mark);
-    return found;
+    return this.#unended(found, this.#now()); // the store took its time
   }
 
   /** Draws a key for the person of the session, whose rights the scope is held against. */
@@ -376,23 +379,6 @@ class StoredKeys<R extends Resources, Role extends string> implements ApiKeys<R>
     };
     return { issued: Object.freeze({ id, expiresAt, key: new Secret(drawn) }), record };
   }
-}
-
-/** What has ended a key at this instant: the store took its time. */
-function refuseEnded({ revokedAt, overlapUntil, expiresAt }: ApiKeyRecord, now: number): void {
-  if (revokedAt !== undefined) throw new AuthzKeyRefusedError('revoked', 'it was revoked');
-  if (!(now < expiresAt)) throw new AuthzKeyRefusedError('expired', 'its expiry has passed');
-  if (overlapUntil !== undefined && !(now < overlapUntil))
-    throw new AuthzKeyRefusedError('rotated', 'its overlap is over');
-}
-
-function verifiedKey(
-  { id, org, name, origin, expiresAt, overlapUntil }: ApiKeyRecord,
-  now: number,
-): VerifiedKey {
-  const until = Math.min(expiresAt, overlapUntil ?? expiresAt);
-  const session = apiKeySession({ id, org, expiresAt: until, origin }, Math.floor(now));
-  return Object.freeze({ id, org, name, expiresAt: until, session });
 }
 
 function replayed(): AuthzKeyConflictError {
