@@ -98,13 +98,19 @@ test('a note in the export that no key of this log signed is found, whatever it 
   expect(await verifyExport([exportWith(log, ...bad)])).toMatchObject({ ok: true, notes: bad });
 });
 
+test('an export whose notes were all taken out is not taken for a signed one', async () => {
+  expect(await found(exportOf(log))).toEqual([['unsigned', null]]);
+  expect(await found(exportOf(other))).toEqual([['unsigned', null]]);
+  expect(await found(exportOf(log), { keptNotes: [await noteOf(log, 5)] })).toEqual([]);
+});
+
 test('a part of a log cannot be held against a checkpoint, and is not taken for one that was', async () => {
   const text = Buffer.from(exportOf(log)).toString().split('\n');
   const { seq, hash } = headAt(log, 4);
   const header = text[0]?.replace(/"from":\{.*?\}/, `"from":{"hash":"${hash}","seq":${seq}}`);
   const part = Buffer.from([header, ...text.slice(5)].join('\n'));
   const expectedHead = { seq, hash };
-  expect(await found(part, { expectedHead })).toEqual([]);
+  expect(await found(part, { expectedHead })).toEqual([['unsigned', null]]);
   expect(await found(part, { expectedHead, keptNotes: [await noteOf(log, 9)] })).toEqual([['deleted', null]]);
 });
 

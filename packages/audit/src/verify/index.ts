@@ -103,7 +103,8 @@ export interface VerifyExportOptions {
   readonly expectedHead?: ChainHead | readonly ChainHead[];
   /**
    * Who signs checkpoints of this log: every note in the export must then be one of them, with the root that the records
-   * give. Needs the log from its beginning. Default: notes are not looked at.
+   * give, and there must be one, or one that was kept. Events behind the last of them are not signed. Needs the log from its
+   * beginning. Default: notes are not looked at.
    */
   readonly trust?: CheckpointTrust;
   /** Notes of checkpoints that somebody kept, held against the records. Needs `trust`. Default: none. */
