@@ -14,7 +14,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { AbortableOperationOptions, CompiledQuery, DatabaseConnection, QueryResult } from 'kysely';
 import type { ContextMint } from './context.ts';
 import { endedByServer, fromDatabaseError, isUncleanSession, RingfenceTenancyError } from './errors.ts';
-import { type FlightProgress, fly, type Statement, type StatementResult } from './flight.ts';
+import { type FlightProgress, fly, RowParserError, type Statement, type StatementResult } from './flight.ts';
 import { checkDue, checkPassed, leavesMore } from './session-check.ts';
 import type { Session } from './session-pool.ts';
 import { type BatchQuery, plain, statementOf, toQueryResult } from './statement.ts';
@@ -182,7 +182,9 @@ export class OrgConnection implements DatabaseConnection {
       for (const [index, { resolve }] of queued.entries()) resolve(toQueryResult(results[index]));
     } catch (error) {
       for (const { reject } of queued) reject(error);
-      throw error;
+      // Its statements ran and so did COMMIT, or the server would have said otherwise: only a row cannot be read.
+      if (!(error instanceof RowParserError)) throw error;
+      this.#state = 'none';
     }
   }
 

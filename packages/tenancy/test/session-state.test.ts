@@ -347,6 +347,24 @@ describe('a transaction', () => {
     expect(await late).toBeInstanceOf(Error);
   });
 
+  test('that has committed says so, also when a row of what was queued for COMMIT cannot be read', async () => {
+    const types = { getTypeParser: (oid: number) => (oid === 20 ? unparsable : String) };
+    const pool = new pg.Pool({
+      connectionString: f.database.appUrl,
+      max: 1,
+      types: types as unknown as pg.CustomTypesConfig,
+    });
+    const handle = createTenancy<Tables>({ pool, contextKey: f.contextKey }).forOrg(ORG_A, ALICE);
+    const queued = await handle.transaction().execute(async (trx) => {
+      await trx.insertInto('app.tag').values({ org_id: ORG_A, id: 'committed', label: 'x' }).execute();
+      return await atCommit(trx, sql`select 1::int8 as n`.compile(handle));
+    });
+    await expect(queued.result).rejects.toThrow(/type parser/);
+    const { rows } = await sql`select id from app.tag where id = ${'committed'}`.execute(handle);
+    expect(rows).toEqual([{ id: 'committed' }]);
+    await pool.end();
+  });
+
   test('drops what was queued for COMMIT behind a savepoint it rolls back to', async () => {
     const insert = (id: string) =>
       a.insertInto('app.tag').values({ org_id: ORG_A, id, label: 'queued' }).compile();
