@@ -47,6 +47,18 @@ test('tenancy: what setup prints and the front page need is all the front page n
     expect(await run('packages/tenancy', app, { APP_URL: url.href, CONTEXT_SECRET: secret })).toBe(
       "[ { body: 'for Acme only' } ]\nno organisation context\n",
     );
+    const config = block('packages/tenancy/README.md', 'ringfence.tenancy.config.ts', database);
+    const cli = new URL('packages/tenancy/src/cli/main.ts', root).pathname;
+    writeFileSync(new URL('packages/tenancy/quick-start-config.tmp.ts', root), config);
+    try {
+      const env = { ...process.env, OWNER_URL: database.superuserUrl };
+      const args = ['--conditions=@ringfence/source', cli, 'probe', '--config', 'quick-start-config.tmp.ts'];
+      const cwd = new URL('packages/tenancy', root);
+      const { stdout } = await promisify(execFile)(process.execPath, args, { cwd, env });
+      expect(stdout).toMatch(/^clean: 1 table, \d+ attacks as /);
+    } finally {
+      rmSync(new URL('packages/tenancy/quick-start-config.tmp.ts', root));
+    }
   } finally {
     await database.drop();
   }

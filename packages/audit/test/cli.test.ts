@@ -107,11 +107,11 @@ test('help is of one command, or of all; a wrong name is answered with the right
   expect(await told('verfy')).toMatchObject({
     ...{
       code: 2,
-      err: 'cli.usage: no such command: verfy; there are verify, doctor, witness, restore (--help)\n',
+      err: 'cli.usage: no such command: verfy; there are verify, doctor, witness, restore (--help shows how)\n',
     },
   });
   expect(await told('witness', '--name', 'w.example')).toMatchObject({
-    ...{ code: 2, err: 'cli.usage: witness needs --name, --dir and --log (--help)\n' },
+    ...{ code: 2, err: 'cli.usage: witness needs --name, --dir and --log (--help shows how)\n' },
   });
 });
 
@@ -126,7 +126,29 @@ test.each([
     'a copy is either in --bucket or in --directory',
   ],
 ])('a restore without what it needs says so: %j', async (args, problem) => {
-  expect(await told('restore', ...args)).toMatchObject({ code: 2, err: `cli.usage: ${problem}\n` });
+  expect(await told('restore', ...args)).toMatchObject({ code: 2, err: `cli.usage: ${problem} (--help shows how)\n` });
+});
+
+test('a copy in a directory that is not there is no empty copy, and a file that is not there is named', async () => {
+  const key = 'ledger.example/audit+76193762+AWoVsrbNBhAhN8hsv7SqPVQnKlw+uJvvWwDSqZXoiGfU';
+  const log = ['--org', ORG_A, '--origin', 'o', '--key', key, '--directory', 'mistyped'];
+  for (const args of [
+    ['verify', ...log],
+    ['restore', ...log, '--database', 'postgres://x@127.0.0.1:1/x', '--checkpointer', 'postgres://x@127.0.0.1:1/x'],
+  ]) {
+    const { code, err } = await told(...args);
+    expect([code, err]).toEqual([2, expect.stringMatching(/^cli\.file: there is no directory .*mistyped\n$/)]);
+  }
+  const missing = await told('verify', 'none.ndjson');
+  expect([missing.code, missing.err]).toEqual([2, expect.stringMatching(/^cli\.file: .*none\.ndjson'\n$/)]);
+});
+
+test('a database that is not there says so, without the URL', async () => {
+  const url = 'postgres://someone:secret-word@127.0.0.1:1/x';
+  const { code, err } = await told('verify', '--database', url, '--org', ORG_A);
+  expect(code).toBe(2);
+  expect(err).toMatch(/^cli\.database: no connection to the database: .*ECONNREFUSED/);
+  expect(err).not.toMatch(/secret-word|someone/);
 });
 
 test('a bucket that cannot be asked is answered with the reason', async () => {

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { createHash, generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -263,17 +263,19 @@ test('gives a usage and exit code 2 for wrong arguments', async () => {
     [],
     ['--name', 'w'],
     ['--name', 'w', '--dir', directory, '--log', 'x'],
+    ['--name', 'w', '--dir', join(directory, 'unused'), '--log', `${LOG}=not-a-key`],
     ['--nonsense'],
   ]) {
     let told = '';
     const stderr = { write: (text: string) => (told += text) };
     expect(await run(args, { stdout: stderr, stderr, signal: AbortSignal.abort() })).toBe(2);
-    expect(told).toMatch(/^cli\.usage: .+ \(--help\)\n$/);
+    expect(told).toMatch(/^cli\.usage: .+ \(--help shows how\)\n$/);
   }
+  expect(existsSync(join(directory, 'unused'))).toBe(false);
   let told = '';
   const stderr = { write: (text: string) => (told += text) };
   const args = ['--name', 'a b', '--dir', directory, '--log', `${LOG}=${log.key}`];
-  expect(await run(args, { stdout: stderr, stderr, signal: AbortSignal.abort() })).toBe(1);
+  expect(await run(args, { stdout: stderr, stderr, signal: AbortSignal.abort() })).toBe(2);
   expect(() =>
     createWitness({
       signer: newSigner('w'),

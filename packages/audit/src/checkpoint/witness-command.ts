@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { parseVerifierKey } from '../verify/signed-note.ts';
 import { localSigner } from './signer.ts';
 import { createWitness, type WatchedLog } from './witness.ts';
 import { witnessServer } from './witness-http.ts';
@@ -34,7 +35,7 @@ export const USAGE: string = `  witness --name <name> --dir <directory> --log <o
 export async function run(args: readonly string[], { stdout, stderr, signal }: WitnessIo): Promise<number> {
   const settings = settingsOf(args);
   if (typeof settings === 'string') {
-    stderr.write(`cli.usage: ${settings} (--help)\n`);
+    stderr.write(`cli.usage: ${settings} (--help shows how)\n`);
     return 2;
   }
   const { name, dir, logs, host, port } = settings;
@@ -63,8 +64,8 @@ export async function run(args: readonly string[], { stdout, stderr, signal }: W
       state.close();
     }
   } catch (error) {
-    stderr.write(`witness: ${error instanceof Error ? error.message : String(error)}\n`);
-    return 1;
+    stderr.write(`cli.unexpected: ${error instanceof Error ? error.message : String(error)}\n`);
+    return 2;
   }
 }
 
@@ -90,13 +91,17 @@ function settingsOf(args: readonly string[]) {
     if (host === '') return '--listen is <host>:<port>';
     return { name, dir, logs, host, port: Number(digits) };
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    const message = error instanceof Error ? error.message : String(error);
+    return message.replace(/\. To specify a positional .*$/s, '');
   }
 }
 
 function logOf(argument: string): WatchedLog | undefined {
   const at = argument.indexOf('=');
-  return at < 1 ? undefined : { origin: argument.slice(0, at), keys: [argument.slice(at + 1)] };
+  if (at < 1) return undefined;
+  const key = argument.slice(at + 1);
+  parseVerifierKey(key); // before a key and a state are made for a log that cannot be watched
+  return { origin: argument.slice(0, at), keys: [key] };
 }
 
 /** The key in a file, made when there is none; `wx` so that a key is never overwritten. */

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { type OrgId, parseOrgId } from '../org-id.ts';
-import { CliError } from './command.ts';
+import { CliError, messageOf } from './command.ts';
 
 /** Options that name a log in a write-once copy, and who vouches for it. */
 export const COPY_OPTIONS = {
@@ -26,7 +26,8 @@ export function parsed<C extends ParseArgsConfig>(
   try {
     return parseArgs({ ...config, args: [...args], strict: true });
   } catch (error) {
-    throw new CliError(error instanceof Error ? error.message : String(error));
+    // Node goes on about arguments that begin with a dash, of which there are none here.
+    throw new CliError(messageOf(error).replace(/\. To specify a positional .*$/s, ''));
   }
 }
 

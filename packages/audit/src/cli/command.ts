@@ -22,11 +22,16 @@ export interface Command {
   run(args: readonly string[], io: CliIo): Promise<ExitCode>;
 }
 
-/** Wrong usage of the command line. */
+/** Wrong usage of the command line, or a database or file that is not there. */
 export class CliError extends Error {
   override readonly name: string = 'CliError';
-  /** Stable code. */
-  readonly code = 'cli.usage';
+  /** `cli.usage`, `cli.database` or `cli.file`. */
+  readonly code: 'cli.usage' | 'cli.database' | 'cli.file';
+
+  constructor(message: string, code: 'cli.usage' | 'cli.database' | 'cli.file' = 'cli.usage') {
+    super(message);
+    this.code = code;
+  }
 }
 
 /** Text without control characters and with marks of direction spelt out, so that a log cannot steer a terminal. */
@@ -35,4 +40,12 @@ export function printable(text: string): string {
     /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu,
     (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
   );
+}
+
+/** With its causes: "no answer" alone does not say that the region is missing. */
+export function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const inner = error instanceof AggregateError ? error.errors.map(messageOf) : [];
+  const cause = error.cause === undefined ? [] : [messageOf(error.cause)];
+  return [error.message, ...inner, ...cause].filter((text) => text !== '').join('; ') || error.name;
 }

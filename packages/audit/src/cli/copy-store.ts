@@ -1,4 +1,5 @@
 /** The store that a command names: `--bucket` or `--directory`. Only who names a bucket loads the SDK. */
+import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { directoryStore } from '../write-once/directory-store.ts';
 import type { WriteOnceStore } from '../write-once/store.ts';
@@ -23,7 +24,10 @@ export async function copyStore(
     throw new CliError('a copy is either in --bucket or in --directory');
   }
   if (bucket === undefined) {
-    return { store: directoryStore({ root: resolve(io.directory, directory ?? '') }), close: () => {} };
+    const root = resolve(io.directory, directory ?? '');
+    // A path that was typed wrong would look like a copy that holds nothing, and a restore from it like one that is done.
+    if (!(await isDirectory(root))) throw new CliError(`there is no directory ${root}`, 'cli.file');
+    return { store: directoryStore({ root }), close: () => {} };
   }
   const [matched, name = '', prefix] = /^s3:\/\/([^/]+)(?:\/(.+))?$/.exec(bucket) ?? [];
   if (matched === undefined) throw new CliError('--bucket is s3://name or s3://name/prefix');
@@ -36,4 +40,11 @@ export async function copyStore(
     ...(prefix === undefined ? {} : { prefix }),
   });
   return { store, close: () => store.close() };
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  return await stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
 }

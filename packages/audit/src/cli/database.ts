@@ -2,14 +2,17 @@
 import type { CompiledQuery, QueryResult } from 'kysely';
 import type { CheckpointDatabase } from '../checkpoint/database.ts';
 import type { QueryExecutor } from '../executor.ts';
+import { CliError, messageOf } from './command.ts';
 
 /** Connects, uses the connection, and ends it whatever happens. */
 export async function withDatabase<T>(url: string, use: (db: CheckpointDatabase) => Promise<T>): Promise<T> {
-  const { default: pg } = await import('pg');
+  const { default: pg } = await import('pg').catch((cause: unknown) => {
+    throw new CliError(`the driver is not installed: npm install pg (${messageOf(cause)})`, 'cli.database');
+  });
   const client = new pg.Client({ connectionString: url });
   client.on('error', () => {}); // the statement under way tells of it
   await client.connect().catch((cause: unknown) => {
-    throw new Error('the database does not let us in', { cause });
+    throw new CliError(`no connection to the database: ${messageOf(cause)}`, 'cli.database');
   });
   const executeQuery = async <R>({ sql, parameters }: CompiledQuery<R>): Promise<QueryResult<R>> => {
     const { rows } = await client.query({ text: sql, values: [...parameters] });

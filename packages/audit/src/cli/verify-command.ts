@@ -5,6 +5,7 @@
 import { createReadStream } from 'node:fs';
 import { resolve } from 'node:path';
 import { type DatabaseReport, verifyInDatabase } from '../database-verification.ts';
+import { RingfenceAuditError } from '../errors.ts';
 import { nodeSha256 } from '../node-sha256.ts';
 import { verifyParallel } from '../parallel/verify-parallel.ts';
 import {
@@ -90,7 +91,14 @@ async function inDatabase(
   expectedHead: readonly ChainHead[],
 ): Promise<DatabaseReport> {
   const id = orgOf(org);
-  return await withDatabase(url, (db) => verifyInDatabase(db, id, { expectedHead }));
+  return await withDatabase(url, (db) => verifyInDatabase(db, id, { expectedHead })).catch(
+    (error: unknown) => {
+      if (!(error instanceof RingfenceAuditError) || error.code !== 'audit.no_context') throw error;
+      const message =
+        'this role sees only what its context names: connect as the auditor (`auditorRole` of the migrations)';
+      throw new RingfenceAuditError('audit.no_context', message);
+    },
+  );
 }
 
 function tell(

@@ -31,11 +31,11 @@ main { position: relative; flex: 1; min-height: 0; overflow: auto; margin: 0 24p
   border-radius: 10px }
 main:focus-visible { outline: 2px solid var(--edge-always); outline-offset: 2px }
 table { border-collapse: separate; border-spacing: 0; min-width: 100% }
-caption { padding: 10px 14px; text-align: left; color: var(--dim); caption-side: top }
+caption { position: sticky; left: 0; max-width: calc(100vw - 50px); padding: 10px 14px; text-align: left; color: var(--dim); caption-side: top }
 th, td { padding: 6px 10px; border-bottom: 1px solid var(--line); border-right: 1px solid var(--line); text-align: left;
   vertical-align: top }
 thead th { position: sticky; top: 0; z-index: 2; background: var(--head); border-bottom: 2px solid var(--line);
-  white-space: nowrap }
+  vertical-align: bottom }
 thead .corner { left: 0; z-index: 3 }
 tbody th[scope=row] { position: sticky; left: 0; z-index: 1; background: var(--card); font-weight: 500; white-space: nowrap;
   padding-left: 22px }
@@ -46,6 +46,7 @@ td.always { background: var(--always); box-shadow: inset 3px 0 var(--edge-always
 td.sometimes { background: var(--sometimes); box-shadow: inset 3px 0 var(--edge-sometimes) }
 td.never { background: var(--never); box-shadow: inset 3px 0 var(--edge-never) }
 td.never div { text-decoration: line-through; color: var(--dim) }
+td:not(.forbids) div { width: max-content; max-width: 144px }
 td div + div { margin-top: 4px; padding-top: 4px; border-top: 1px dashed var(--line) }
 td em { font-style: normal }
 td.forbids { min-width: 210px; max-width: 340px; border-right: 0 }
@@ -58,5 +59,10 @@ b.approve { background: var(--approve-bg); color: var(--approve) }
 b.stop { color: var(--stop); font-weight: 600 }
 tbody tr:not(.kind):hover th, tbody tr:not(.kind):hover td { filter: brightness(.97) }
 .sr { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap }
-@media print { body { height: auto } main { overflow: visible; border: 0 } th { position: static !important } }
+@media (max-width: 700px) {
+  header { padding: 12px 12px 10px }
+  main { margin: 0 8px 8px }
+  tbody th[scope=row] { min-width: 104px; max-width: 128px; padding-left: 14px; white-space: normal; overflow-wrap: anywhere }
+}
+@media print { * { print-color-adjust: exact } body { height: auto } main { overflow: visible; border: 0 } th { position: static !important } }
 `;

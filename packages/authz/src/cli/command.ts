@@ -65,12 +65,13 @@ export function parsed<T extends ParseArgsOptionsConfig>(
   try {
     result = parseArgs<{ options: T; allowPositionals: true; strict: true }>(config);
   } catch (error) {
-    throw new CliError('cli.usage', messageOf(error));
+    // Node goes on about arguments that begin with a dash, of which there are none here.
+    throw new CliError('cli.usage', messageOf(error).replace(/\. To specify a positional .*$/s, ''));
   }
   if (result.positionals.length !== names.length) {
     throw new CliError(
       'cli.usage',
-      `needs ${names.join(' and ') || 'options only'}, got ${result.positionals.length} arguments`,
+      `needs ${names.join(' and ') || 'options only'}, got ${result.positionals.length === 0 ? 'none' : result.positionals.length}`,
     );
   }
   return result;

@@ -9,6 +9,7 @@ import { lintCommand } from './lint-command.ts';
 import { migrateCommand } from './migrate-command.ts';
 import { shrinkCommand } from './shrink-command.ts';
 import { painter, printable } from './terminal.ts';
+import { versionText } from './version.ts';
 
 /** The process around the command line. */
 export interface CliProcess {
@@ -41,11 +42,15 @@ export async function runCli(args: readonly string[], io: CliProcess): Promise<E
       io.stdout.write(`${help()}\n`);
       return 0;
     }
+    if (name === '--version') {
+      io.stdout.write(`${versionText()}\n`);
+      return 0;
+    }
     const command = name === undefined ? undefined : COMMANDS.get(name);
     if (command === undefined) {
       const problem =
         name === undefined || name.startsWith('-') ? 'no command given' : `no such command: ${name}`;
-      throw new CliError('cli.usage', problem);
+      throw new CliError('cli.usage', `${problem}; there are ${[...COMMANDS.keys()].join(', ')}`);
     }
     const paint = painter(io.stdout, io.env);
     const { directory, stdin } = io;
@@ -75,6 +80,7 @@ ${usages}
 
   --json                one JSON document on stdout
   --help                this text
+  --version             name and version
 
 A policy is a JSON file, or a module that exports it as \`policy\` or default.
 

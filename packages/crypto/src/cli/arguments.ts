@@ -25,6 +25,7 @@ export const USAGE = `Usage: npx @ringfence/crypto <command> [options]
   --dry-run         rotate, rewrap, shred: say what would happen and change nothing
   --json            one JSON document on stdout
   --help            this text
+  --version         name and version
 
 Exit codes: 0 done, 1 failed or done in part, 2 wrong usage (nothing was done).`;
 
@@ -89,7 +90,9 @@ export function parseArguments(args: readonly string[]): CliArguments {
   const [name, ...ids] = positionals;
   const command = COMMANDS.find((one) => one === name);
   if (command === undefined) {
-    throw usage(name === undefined ? 'no command given' : `no such command: ${name}`);
+    throw usage(
+      `${name === undefined ? 'no command given' : `no such command: ${name}`}; there are ${COMMANDS.join(', ')}`,
+    );
   }
   for (const option of Object.keys(values) as OptionName[]) {
     if (!COMMON.includes(option) && !ALLOWED[command].includes(option)) {
@@ -129,6 +132,7 @@ function parsed(args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true, strict: true });
   } catch (error) {
-    throw usage(causeText(error));
+    // Node goes on about arguments that begin with a dash, of which there are none here.
+    throw usage(causeText(error).replace(/\. To specify a positional .*$/s, ''));
   }
 }

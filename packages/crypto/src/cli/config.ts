@@ -49,7 +49,7 @@ export async function loadConfig(directory: string, named: string | undefined): 
   const paths = (named === undefined ? NAMES : [named]).map((name) => resolve(directory, name));
   const path = paths.find((one) => existsSync(one));
   if (path === undefined) {
-    throw new CliError('cli.config', `no configuration: looked for ${paths.join(', ')}`, 2);
+    throw new CliError('cli.config', missing(directory, named), 2);
   }
   let module: Readonly<Record<string, unknown>>;
   try {
@@ -61,6 +61,11 @@ export async function loadConfig(directory: string, named: string | undefined): 
   const problem = problemOf(config);
   if (problem !== undefined) throw new CliError('cli.config', `${path}: ${problem}`, 2);
   return config as CryptoCliConfig;
+}
+
+function missing(directory: string, named: string | undefined): string {
+  if (named !== undefined) return `there is no file ${resolve(directory, named)}`;
+  return `no ${NAMES.join(', ')} in ${directory}; it exports app, kms, store and kekFor as default, and --config names another file`;
 }
 
 function problemOf(config: unknown): string | undefined {

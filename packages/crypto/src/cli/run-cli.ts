@@ -14,6 +14,7 @@ import { shredCommand } from './shred-command.ts';
 import { statusCommand } from './status-command.ts';
 import { type CliProcess, printable, Terminal } from './terminal.ts';
 import { verifyRetiredCommand } from './verify-retired-command.ts';
+import { versionText } from './version.ts';
 
 const COMMANDS: Readonly<Record<CommandName, Command>> = {
   status: statusCommand,
@@ -28,6 +29,10 @@ export async function runCli(process: CliProcess): Promise<ExitCode> {
   const terminal = new Terminal(process);
   const json = process.args.includes('--json');
   try {
+    if (process.args[0] === '--version') {
+      terminal.print(versionText());
+      return 0;
+    }
     const args = parseArguments(process.args);
     if (args.command === undefined) {
       terminal.print(USAGE);

@@ -21,6 +21,7 @@ export const USAGE = `Usage: npx @ringfence/tenancy <command> [options]
   --config <file>    instead of ringfence.tenancy.config.{ts,mjs,js} in this folder
   --json             one JSON document on stdout
   --help             this text
+  --version          name and version
 
 Exit codes: 0 fine, 1 findings, 2 wrong usage or no answer from the database.`;
 
@@ -76,7 +77,9 @@ export function parseArguments(args: readonly string[]): CliArguments {
   const [name, ...more] = positionals;
   const command = (Object.keys(ALLOWED) as CommandName[]).find((one) => one === name);
   if (command === undefined)
-    throw usage(name === undefined ? 'no command given' : `no such command: ${name}`);
+    throw usage(
+      `${name === undefined ? 'no command given' : `no such command: ${name}`}; there are ${Object.keys(ALLOWED).join(', ')}`,
+    );
   if (more.length > 0) throw usage(`${command} takes no argument ${more[0]}`);
   const allowed: readonly string[] = [...COMMON, ...ALLOWED[command]];
   for (const option of Object.keys(values)) {
@@ -94,6 +97,7 @@ function parsed(args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true, strict: true });
   } catch (error) {
-    throw usage(causeText(error));
+    // Node goes on about arguments that begin with a dash, of which there are none here.
+    throw usage(causeText(error).replace(/\. To specify a positional .*$/s, ''));
   }
 }

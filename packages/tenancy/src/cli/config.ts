@@ -41,7 +41,7 @@ export async function loadConfig(directory: string, named: string | undefined): 
   const paths = (named === undefined ? NAMES : [named]).map((name) => resolve(directory, name));
   const path = paths.find((one) => existsSync(one));
   if (path === undefined)
-    throw new CliError('cli.config', `no configuration: looked for ${paths.join(', ')}`);
+    throw new CliError('cli.config', missing(directory, named));
   let module: Readonly<Record<string, unknown>>;
   try {
     module = await import(pathToFileURL(path).href);
@@ -54,12 +54,17 @@ export async function loadConfig(directory: string, named: string | undefined): 
   return config as TenancyCliConfig;
 }
 
+function missing(directory: string, named: string | undefined): string {
+  if (named !== undefined) return `there is no file ${resolve(directory, named)}`;
+  return `no ${NAMES.join(', ')} in ${directory}; it exports schema and connectionString as default, and --config names another file`;
+}
+
 function problemOf(config: unknown): string | undefined {
   if (typeof config !== 'object' || config === null) return 'exports neither a default nor `config`';
   const { schema, connectionString } = config as Partial<Record<keyof TenancyCliConfig, unknown>>;
   const org = typeof schema === 'object' && schema !== null ? (schema as { org?: unknown }).org : undefined;
-  if (!(org instanceof Map)) return '`schema` must come from declareSchema';
+  if (!(org instanceof Map)) return '`schema` must come from declareSchema<Database>()({ … }), called twice';
   if (typeof connectionString !== 'string' || connectionString === '')
-    return '`connectionString` must be the URL of a database';
+    return '`connectionString` must be the URL of a database; is its environment variable set?';
   return undefined;
 }

@@ -6,13 +6,14 @@
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { type CliArguments, type CommandName, parseArguments, USAGE } from './arguments.ts';
-import { type ExitCode, shownError } from './cli-error.ts';
+import { CliError, causeText, type ExitCode, shownError } from './cli-error.ts';
 import type { Command, CommandResult } from './command.ts';
 import { loadConfig } from './config.ts';
 import { doctorCommand } from './doctor-command.ts';
 import { policiesCommand } from './policies-command.ts';
 import { probeCommand } from './probe-command.ts';
 import { type CliProcess, printable, Terminal } from './terminal.ts';
+import { versionText } from './version.ts';
 
 const COMMANDS: Readonly<Record<CommandName, Command>> = {
   policies: policiesCommand,
@@ -25,6 +26,10 @@ export async function runCli(process: CliProcess): Promise<ExitCode> {
   const terminal = new Terminal(process);
   const json = process.args.includes('--json');
   try {
+    if (process.args[0] === '--version') {
+      terminal.print(versionText());
+      return 0;
+    }
     const args = parseArguments(process.args);
     if (args.command === undefined) {
       terminal.print(USAGE);
@@ -43,6 +48,15 @@ export async function runCli(process: CliProcess): Promise<ExitCode> {
   }
 }
 
+/** Says that there is no database before a command says that something is wrong with it. */
+async function reach(pool: pg.Pool): Promise<void> {
+  try {
+    (await pool.connect()).release();
+  } catch (error) {
+    throw new CliError('cli.database', `no connection to the database: ${causeText(error)}`);
+  }
+}
+
 async function runCommand(
   command: CommandName,
   args: CliArguments,
@@ -54,6 +68,7 @@ async function runCommand(
   pool.on('error', () => {}); // the statement under way reports a lost connection
   const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) });
   try {
+    if (!args.on.has('print')) await reach(pool);
     return await COMMANDS[command]({ args, config, db, terminal });
   } finally {
     await db.destroy();

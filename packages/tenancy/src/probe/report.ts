@@ -103,7 +103,7 @@ export function formatProbeReport(report: ProbeReport): string {
     lines.push(`STALE         ${relation}: ${attack} is accepted and was contained: remove the acceptance`);
   const count = (outcome: Outcome) => report.attacks.filter((result) => result.outcome === outcome).length;
   lines.push(
-    `${report.clean ? 'clean' : 'FAILED'}: ${report.tables} tables, ${report.attacks.length} attacks as ${report.appRole}: ` +
+    `${report.clean ? 'clean' : 'FAILED'}: ${report.tables} ${report.tables === 1 ? 'table' : 'tables'}, ${report.attacks.length} attacks as ${report.appRole}: ` +
       `${count('contained')} contained, ${count('crossed')} crossed, ${count('inconclusive')} inconclusive, ` +
       `${count('accepted')} accepted, ${report.unprobed.length} not probed; ${Math.round(report.durationMs)} ms, rolled back`,
   );

@@ -1,0 +1,9 @@
+/** Name and version of this package, for `--version`: from its own manifest, wherever it is installed. */
+import { createRequire } from 'node:module';
+
+/** `@ringfence/crypto <version>`. */
+export function versionText(): string {
+  const manifest: unknown = createRequire(import.meta.url)('@ringfence/crypto/package.json');
+  const { name, version } = manifest as { readonly name: string; readonly version: string };
+  return `${name} ${version}`;
+}
