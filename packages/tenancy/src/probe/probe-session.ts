@@ -23,8 +23,6 @@ export interface StepResult {
   readonly rows: number;
   /** Constraint the failure names. */
   readonly constraint: string;
-  /** Step that failed, from 1; the number of steps when none did. */
-  readonly step: number;
   /** Function that raised it. Message and detail are left out: they carry values. */
   readonly place: string;
   /** First column of the last step, when it was asked for. */
@@ -33,31 +31,47 @@ export interface StepResult {
 
 // Thousands of lists run through this loop, so each line of it counts: an assignment evaluates its expression directly, where
 // PERFORM, a condition with a subselect or a query over jsonb would start an executor each time. A regular expression over a
-// whole context takes 60 µs, more than most of the attacks: only contexts of unusual form get it. A plan that is there before
-// is a cancelled probe's; a place in pg_temp is this function, so the statement failed outside of any other; why there is no
-// plan to execute is what its PREPARE failed with.
+// whole context takes 60 µs, more than most of the attacks: only contexts of unusual form get it. What a list sets is undone
+// with the list, so the context outside of it is set when the next list needs another one; what a seed sets is kept, so there
+// it is set for each. A plan that is there before is a cancelled probe's; a place in pg_temp is this function, so the statement
+// failed outside of any other; why there is no plan to execute is what its PREPARE failed with. A list that begins with that
+// PREPARE has a negative end.
 const RUN = `
-create function pg_temp.ringfence_run(statements text[], contexts text[], uses int[], ends int[], keep boolean, ask boolean)
-returns table (state text, "rows" bigint, "constraint" text, step int, place text, answer text) language plpgsql as $run$
+create function pg_temp.ringfence_run(statements text[], contexts text[], uses int[], ends int[], runner text, keep boolean,
+  ask boolean)
+returns table (state text, "rows" bigint, "constraint" text, place text, answer text) language plpgsql as $run$
 declare
   last int;
+  begins int;
   number int := 1;
+  held int := 0;
   origin text;
   opens boolean;
   prepared boolean := exists (select from pg_catalog.pg_prepared_statements where name = 'ringfence_probe');
   unprepared text[];
 begin
+  origin := pg_catalog.set_config('role', runner, true);
   foreach last in array ends loop
-    state := '00000'; rows := 0; "constraint" := ''; step := 0; place := ''; answer := null;
-    opens := starts_with(statements[number], 'prepare ringfence_probe');
-    if opens and prepared then deallocate ringfence_probe; prepared := false; end if;
+    state := '00000'; rows := 0; "constraint" := ''; place := ''; answer := null;
+    begins := number;
+    opens := last < 0;
+    if opens then
+      last := -last;
+      if prepared then deallocate ringfence_probe; prepared := false; end if;
+    end if;
+    if keep or uses[number] <> held then
+      held := uses[number];
+      origin := pg_catalog.set_config('ringfence.context', contexts[held], true);
+    end if;
     begin
-      while number <= last loop
-        step := step + 1;
-        origin := pg_catalog.set_config('ringfence.context', contexts[uses[number]], true);
+      loop
         if ask then execute statements[number] into answer; else execute statements[number]; end if;
         get diagnostics rows = row_count;
+        exit when number = last;
         number := number + 1;
+        if keep or uses[number] <> uses[number - 1] then
+          origin := pg_catalog.set_config('ringfence.context', contexts[uses[number]], true);
+        end if;
       end loop;
       if not keep then raise exception using errcode = 'RF000'; end if;
     exception
@@ -71,16 +85,17 @@ begin
           when starts_with(origin, 'PL/pgSQL function ') then coalesce(substring(place from '^"?([\\w.]+)'), '')
           else coalesce(substring(origin from '(?:PL/pgSQL|SQL) function (?!pg_temp)"?([\\w.]+)'), '') end;
     end;
-    number := last + 1;
     if opens then
-      prepared := step > 1;
+      prepared := number > begins;
       unprepared := array[state, "constraint", place];
     elsif state = '26000' and not prepared then
       state := unprepared[1]; "constraint" := unprepared[2]; place := unprepared[3];
     end if;
+    number := last + 1;
     return next;
   end loop;
   if prepared then deallocate ringfence_probe; end if;
+  origin := pg_catalog.set_config('role', 'none', true);
 end $run$`;
 
 const CHOOSE = `
@@ -128,7 +143,10 @@ export interface ProbeSession {
   readonly contexts: readonly string[];
   /** Runs the steps as the connection's own role and keeps what they did. */
   seed(attacks: readonly (readonly Step[])[]): Promise<StepResult[]>;
-  /** Runs the steps as the app role and undoes each list. */
+  /**
+   * Runs the steps as the app role and undoes each list. Takes the role and gives it back in the same statement, so that a
+   * call may be made while another one is under way.
+   */
   attack(attacks: readonly (readonly Step[])[], ask?: boolean): Promise<StepResult[]>;
   /** Lets the server choose values. */
   choose(choices: readonly (readonly string[])[]): Promise<(readonly (string | null)[] | null)[]>;
@@ -157,19 +175,19 @@ export async function openProbe(db: Kysely<unknown>, appRole: string, orgs: Orgs
   await refusedAs('may create temporary objects: grant temporary on the database to it', () =>
     sql
       .raw(`create temporary table ringfence_canary (${ORG_COLUMN} uuid, id text, primary key (${ORG_COLUMN}, id));
-      grant all on ${CANARY} to ${app}; ${RUN}; ${CHOOSE};
-      grant execute on function pg_temp.ringfence_run to ${app}`)
+      grant all on ${CANARY} to ${app}; ${RUN}; ${CHOOSE}`)
       .execute(db),
   );
   const contexts = probeContexts(key, Number(now), orgs);
-  const run = async (attacks: readonly (readonly Step[])[], keep: boolean, ask: boolean) => {
+  const run = async (runner: string, attacks: readonly (readonly Step[])[], keep: boolean, ask: boolean) => {
     if (attacks.length === 0) return [];
     const steps = attacks.flat();
     const statements = steps.map(([, statement]) => statement);
     const uses = steps.map(([context]) => context + 1); // arrays of PostgreSQL begin at 1
+    const ends = endsOf(attacks).map((end, index) => (opensPlan(attacks[index]) ? -end : end));
     const { rows } = await sql<StepResult & { rows: string }>`
       select * from pg_temp.ringfence_run(${statements}::text[], ${contexts}::text[], ${uses}::int[],
-        ${endsOf(attacks)}::int[], ${keep}, ${ask})`.execute(db);
+        ${ends}::int[], ${runner}, ${keep}, ${ask})`.execute(db);
     return rows.map((row) => ({ ...row, rows: Number(row.rows) }));
   };
   return {
@@ -178,13 +196,8 @@ export async function openProbe(db: Kysely<unknown>, appRole: string, orgs: Orgs
     signed,
     bound,
     contexts,
-    seed: (attacks) => run(attacks, true, false),
-    attack: async (attacks, ask = false) => {
-      await sql.raw(`set local role ${app}`).execute(db);
-      const results = await run(attacks, false, ask);
-      await sql.raw('set local role none').execute(db);
-      return results;
-    },
+    seed: (attacks) => run('none', attacks, true, false),
+    attack: (attacks, ask = false) => run(appRole, attacks, false, ask),
     choose: async (choices) => {
       if (choices.length === 0) return [];
       const { rows } = await sql<{
@@ -195,6 +208,11 @@ export async function openProbe(db: Kysely<unknown>, appRole: string, orgs: Orgs
       return rows.map(({ answer }) => answer);
     },
   };
+}
+
+/** Whether the list begins with the PREPARE of the plan that it, and lists behind it, execute. */
+function opensPlan(steps: readonly Step[] | undefined): boolean {
+  return steps?.[0]?.[1].startsWith('prepare ringfence_probe') === true;
 }
 
 /** Number of the last element of each list, from 1, when the lists are laid end to end. */

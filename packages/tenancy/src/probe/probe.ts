@@ -12,6 +12,7 @@ import { readCatalog } from '../catalog/read-catalog.ts';
 import { RingfenceTenancyError } from '../errors.ts';
 import { type OrgId, parseOrgId } from '../org-id.ts';
 import type { TenancySchema } from '../policies/declaration.ts';
+import { carryOut, carryOutInTurn, inGroups } from './carry-out.ts';
 import { CANARY, type Orgs, openProbe, type ProbeSession } from './probe-session.ts';
 import { compareReading, type Reading, readings, rightAttacks } from './relation-attacks.ts';
 import type { Acceptance, AttackResult, ProbeReport, Unprobed } from './report.ts';
@@ -21,7 +22,6 @@ import { ORG_COLUMN } from './seed-order.ts';
 import { missingRow, type RowValues, rowFor, SPARE } from './seed-values.ts';
 import { readStructure, type Structure } from './structure.ts';
 import { type AttackedKey, type AttackedTable, quotedName, type Row, tableAttacks } from './table-attacks.ts';
-import type { Attack } from './verdict.ts';
 
 /** What to probe, and as whom. */
 export interface ProbeOptions<DB> {
@@ -38,6 +38,8 @@ export interface ProbeOptions<DB> {
   readonly accepted?: readonly Acceptance[];
 }
 
+/** Tables whose attacks travel together: some 1 000 attacks. */
+const TABLES_AT_ONCE = 60;
 /** Longest wait for a lock, ms: a probe that would block others gives up. */
 const LOCK_TIMEOUT_MS = 5_000;
 /** Longest single step, ms. */
@@ -121,13 +123,15 @@ async function run(
     ...names,
     ...[...names].flatMap((name) => structure.tables.get(name)?.partitions ?? []),
   ]);
-  const attacks = [
-    ...seeded.flatMap((table) =>
-      tableAttacks(attackedTable(table, byName, seeding, catalog, schema, orgs, session.signed)),
+  const results = await carryOutInTurn(session, [
+    ...inGroups(seeded, TABLES_AT_ONCE).map(
+      (group) => () =>
+        group.flatMap((table) =>
+          tableAttacks(attackedTable(table, byName, seeding, catalog, schema, orgs, session.signed)),
+        ),
     ),
-    ...rightAttacks(catalog, schema, attacked),
-  ];
-  const results = await carryOut(session, attacks);
+    () => rightAttacks(catalog, schema, attacked),
+  ]);
   const compared = read2.map((reading: Reading, index) =>
     compareReading(reading, [first[index], again[index], after[index]] as never),
   );
@@ -299,16 +303,6 @@ function updatable(catalog: Catalog, table: string, appRole: string): string {
     [appRole, 'public'].includes(grantee) && privilege === 'update';
   if (relation === undefined || relation.grants.some(mine)) return ORG_COLUMN;
   return relation.columns.find(({ grants }) => grants.some(mine))?.name ?? ORG_COLUMN;
-}
-
-async function carryOut(session: ProbeSession, attacks: readonly Attack[]): Promise<AttackResult[]> {
-  const results = await session.attack(attacks.flatMap(({ lists }) => lists));
-  let next = 0;
-  return attacks.map(({ relation, attack, object, lists, judge }) => {
-    const verdict = judge(results.slice(next, next + lists.length));
-    next += lists.length;
-    return { relation, attack, ...(object === undefined ? {} : { object }), ...verdict };
-  });
 }
 
 function reportOf(

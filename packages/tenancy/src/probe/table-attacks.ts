@@ -68,6 +68,9 @@ export function column(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
+/** Begins the question whether the app role is a member of a role: the same for all tables of one owner. */
+export const MEMBERSHIP = 'select where pg_catalog.pg_has_role(current_user, ';
+
 /** An INSERT of rows, identity columns included. */
 export function insertOf(name: string, ...rows: readonly Row[]): string {
   const columns = [...new Set(rows.flatMap((row) => [...row.keys()]))];
@@ -132,11 +135,7 @@ export function tableAttacks(table: AttackedTable): Attack[] {
       refused('learns that a row of another organisation exists'),
       as(`${insertOf(table.name, table.foreign)} on conflict do nothing`),
     ),
-    one(
-      'become owner',
-      noOwnership,
-      as(`select where pg_catalog.pg_has_role(current_user, ${quoted(table.owner)}, 'MEMBER')`),
-    ),
+    one('become owner', noOwnership, as(`${MEMBERSHIP}${quoted(table.owner)}, 'MEMBER')`)),
     one('no context', noContext, [CONTEXT.none, `execute ringfence_probe(${own})`]),
     one('forged context', noRows, [CONTEXT.forged, `execute ringfence_probe(${foreign})`]),
     ...(table.signed
