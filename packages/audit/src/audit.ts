@@ -209,7 +209,9 @@ export function createAudit<const E extends EventCatalogue>(options: AuditOption
       if (settings !== undefined && Object.keys(settings).length === 0) {
         throw new TypeError('contextSettings gave no settings: an event without context cannot be recorded');
       }
-      if (settings !== undefined) return await placeOf(id, await batches.append({ id, body, settings }));
+      if (settings !== undefined) {
+        return await placeOf(id, await batches.append({ id, body, settings, org: executor.org }));
+      }
       const receipt = receiptOf(type, id, body);
       const result = await executor.executeQuery(receipt.query).catch((error: unknown) => {
         throw fromRecordingError(error);

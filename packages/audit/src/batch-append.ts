@@ -1,10 +1,14 @@
 /**
- * Group commit within one process: events recorded while another statement is under way wait for it, and are then appended
+ * Group commit within one process: events recorded while other statements are under way wait for them, and are then appended
  * together, by one statement and one flush, whatever their organisations, actors and requests. Each travels with the
  * settings that carry its own context, which the database sets and verifies one after the other (src/schema/append-batch.ts).
  *
- * Invariant: every event is answered on its own, by its place in the batch. What the database refuses of one event leaves
- * the others alone. A batch whose answer was lost is not sent again: its callers get the error.
+ * Two statements may be under way, never with events of one organisation: its chain has one end, and the second would find it
+ * held. So while one is flushed the other is computed.
+ *
+ * Invariants: events of one organisation are appended in the order of the calls. Every event is answered on its own, by its
+ * place in the batch. What the database refuses of one event leaves the others alone. A batch whose answer was lost is not
+ * sent again: its callers get the error.
  */
 import { CompiledQuery } from 'kysely';
 import type { FateRow } from './append-result.ts';
@@ -17,6 +21,10 @@ const APPEND_BATCH = `select place, org, seq, hash, refused
 
 /** Characters of bodies in one batch, about. */
 const MAX_BATCH_LENGTH = 2_000_000;
+/** Statements under way at once, at most. */
+const MAX_STATEMENTS = 2;
+/** Events that are worth a second statement, which costs as much by itself as ten of them. */
+const WORTH_TWO_STATEMENTS = 32;
 
 /** An event to append. */
 export interface Appendable {
@@ -26,6 +34,8 @@ export interface Appendable {
   readonly body: string;
   /** The settings that carry its context, by name. */
   readonly settings: Readonly<Record<string, string>>;
+  /** The organisation of the context as its executor names it; undefined when it does not. */
+  readonly org: string | undefined;
 }
 
 interface Waiting {
@@ -45,8 +55,9 @@ interface BatchRow extends FateRow {
 export class BatchAppend {
   readonly #db: QueryExecutor;
   readonly #maySeal: boolean;
+  readonly #underWay = new Set<ReadonlySet<string | undefined>>();
   #waiting: Waiting[] = [];
-  #running = false;
+  #scheduled = false;
 
   constructor(db: QueryExecutor, maySeal: boolean) {
     this.#db = db;
@@ -57,15 +68,59 @@ export class BatchAppend {
   append(event: Appendable): Promise<FateRow> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ event, resolve, reject });
-      if (!this.#running) void this.#run();
+      this.#schedule();
     });
   }
 
-  async #run(): Promise<void> {
-    this.#running = true;
-    await Promise.resolve(); // what is recorded in the same turn goes together
-    while (this.#waiting.length > 0) await this.#appendAll(takeBatch(this.#waiting));
-    this.#running = false;
+  /** Starts statements at the end of the turn: what is recorded in it goes together. */
+  #schedule(): void {
+    if (this.#scheduled || this.#underWay.size === MAX_STATEMENTS) return;
+    this.#scheduled = true;
+    void Promise.resolve().then(() => {
+      this.#scheduled = false;
+      this.#start();
+    });
+  }
+
+  #start(): void {
+    while (this.#underWay.size < MAX_STATEMENTS) {
+      const batch = this.#takeBatch();
+      if (batch.length === 0) return;
+      const orgs = new Set(batch.map(({ event }) => event.org));
+      this.#underWay.add(orgs);
+      void this.#appendAll(batch).then(() => {
+        this.#underWay.delete(orgs);
+        this.#schedule();
+      });
+    }
+  }
+
+  /** Takes the first events that fit into one statement, and leaves those of organisations that have one under way. */
+  #takeBatch(): Waiting[] {
+    const busy = new Set([...this.#underWay].flatMap((orgs) => [...orgs]));
+    const two = this.#underWay.size === 0 && this.#waiting.length >= WORTH_TWO_STATEMENTS;
+    const most = two ? Math.ceil(this.#waiting.length / MAX_STATEMENTS) : MAX_BATCH_EVENTS;
+    const batch: Waiting[] = [];
+    const left: Waiting[] = [];
+    const passedOver = new Set<string | undefined>();
+    const orgs = new Set<string | undefined>();
+    let length = 0;
+    for (const waiting of this.#waiting) {
+      const { body, org } = waiting.event;
+      const fits =
+        batch.length === 0 || (batch.length < MAX_BATCH_EVENTS && length + body.length <= MAX_BATCH_LENGTH);
+      const inTurn = !overlaps(busy, org) && !overlaps(passedOver, org);
+      if (fits && inTurn && (batch.length < most || orgs.has(org))) {
+        batch.push(waiting);
+        orgs.add(org);
+        length += body.length;
+      } else {
+        left.push(waiting);
+        passedOver.add(org);
+      }
+    }
+    this.#waiting = left;
+    return batch;
   }
 
   async #appendAll(batch: readonly Waiting[]): Promise<void> {
@@ -117,14 +172,7 @@ function concernsOneEvent(error: unknown): boolean {
   return constraint === 'event_pkey' || (typeof code === 'string' && /^22...$/.test(code));
 }
 
-/** Takes the first events that fit into one batch. */
-function takeBatch(waiting: Waiting[]): Waiting[] {
-  let length = 0;
-  let count = 0;
-  for (const { event } of waiting) {
-    length += event.body.length;
-    if (count > 0 && (count === MAX_BATCH_EVENTS || length > MAX_BATCH_LENGTH)) break;
-    count++;
-  }
-  return waiting.splice(0, count);
+/** Whether an event may be of an organisation in `orgs`: one that does not tell its own may be of any. */
+function overlaps(orgs: ReadonlySet<string | undefined>, org: string | undefined): boolean {
+  return orgs.has(org) || (orgs.size > 0 && (org === undefined || orgs.has(undefined)));
 }
