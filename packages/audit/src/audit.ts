@@ -30,8 +30,9 @@ export interface AuditOptions<E extends EventCatalogue> {
    */
   readonly db: QueryExecutor;
   /**
-   * Whether an event may be sealed in its own transaction when its organisation is idle; its chain is then held until
-   * COMMIT. Set it to false where receipts are not the last statement before COMMIT. Default true.
+   * Whether an event may be sealed in its own transaction when its organisation is idle and this process is not sealing
+   * others together when it is prepared; its chain is then held until COMMIT. Set it to false where receipts are not the
+   * last statement before COMMIT. Default true.
    */
   readonly sealInTransaction?: boolean;
   /** How long `sealed` waits for another transaction that holds the organisation's chain, ms. Default 10 000. */
@@ -164,7 +165,7 @@ export function createAudit<const E extends EventCatalogue>(options: AuditOption
   const receiptOf = (type: string, id: string, body: string): Receipt => ({
     id,
     type,
-    query: CompiledQuery.raw(APPEND, [id, body, sealInTransaction]),
+    query: CompiledQuery.raw(APPEND, [id, body, sealInTransaction && !sealer.busy]),
   });
 
   const prepare = (type: string, event: unknown): Receipt => {

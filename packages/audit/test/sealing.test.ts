@@ -206,6 +206,36 @@ test('coalesces the sealing of concurrent events', async () => {
   expect((await f.audit.stats()).sealCalls - before).toBeLessThanOrEqual(2);
 });
 
+test('an event is left to the sealer while a sealing call is under way, and seals itself when none is', async () => {
+  const org = orgNumber(9_001);
+  let release = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const db: QueryExecutor = {
+    isTransaction: false,
+    executeQuery: async (query) => {
+      await held;
+      return await f.app.executeQuery(query);
+    },
+  };
+  const audit = createAudit({ events, db });
+  const prepare = () => audit.prepare('login.succeeded', { outcome: 'success' });
+  const append = async (receipt = prepare()) => {
+    const result = await f.inOrg(org, (trx) => trx.executeQuery(receipt.query));
+    return { sealed: audit.sealed(receipt, result), row: result.rows[0] as { seq: unknown } };
+  };
+  await f.append(org, login());
+  expect((await append()).row.seq).toBe('2');
+  const sealing = audit.sealPending();
+  const { sealed, row } = await append();
+  expect(row.seq).toBeNull();
+  release();
+  await sealing;
+  expect(await sealed).toMatchObject({ orgSeq: 3 });
+  expect((await append()).row.seq).toBe('4');
+});
+
 test('refuses to seal in a stricter isolation than READ COMMITTED', async () => {
   const url = new URL(f.database.appUrl);
   url.searchParams.set('options', '-c default_transaction_isolation=serializable');
