@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import fc from '../../../tools/fuzz.ts';
 import { type ChainHead, verifyExport, verifyParallel } from '../src/index.ts';
 import { nodeSha256 } from '../src/node-sha256.ts';
+import { type BlockSizes, verifyInBlocks } from '../src/parallel/verify-parallel.ts';
 import { exportOf, headAt, type Log, recordOf, type StoredLink, sealed } from './export-corpus.ts';
 
 /** The corpus counts minutes by number, which ends at 49. */
@@ -12,36 +13,45 @@ function recordAt(number: number): { readonly id: string; readonly canon: string
   return { id, canon: canon.replace(/T10:\d+:/, 'T10:10:') };
 }
 
-/** About 5 MiB: the beginning and some blocks. */
-const LOG: readonly StoredLink[] = sealed(Array.from({ length: 9_000 }, (_, index) => recordAt(index + 1)));
+/** About 800 KiB: the beginning and some blocks. */
+const LOG: readonly StoredLink[] = sealed(Array.from({ length: 1_500 }, (_, index) => recordAt(index + 1)));
 const BYTES = exportOf(LOG);
+
+/** Most blocks on two other threads; on another and this one; walked while another starts; and longer ones. */
+const SIZES: readonly [number, BlockSizes][] = [
+  [3, { aloneBytes: 0, blockBytes: 40_000, waits: true }],
+  [2, { aloneBytes: 50_000, blockBytes: 20_000, waits: true }],
+  [2, { aloneBytes: 1, blockBytes: 20_000 }],
+  [2, { aloneBytes: 1, blockBytes: 1 << 20, waits: true }],
+];
 
 function* pieces(bytes: Uint8Array, size: number): Generator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
 }
 
-async function both(bytes: Uint8Array, heads: readonly ChainHead[] = [], size = 170_001) {
+async function both(bytes: Uint8Array, heads: readonly ChainHead[] = [], size = 30_001) {
   const options = { expectedHead: heads, sha256: nodeSha256 };
   const alone = await verifyExport(pieces(bytes, size), options);
-  // With one thread two blocks are under way, so the first is joined before the stream ends.
-  for (const threads of [1, 2]) {
-    expect(await verifyParallel(pieces(bytes, size), { expectedHead: heads, threads })).toEqual(alone);
+  const parallel = { expectedHead: heads };
+  expect(await verifyParallel(pieces(bytes, size), parallel)).toEqual(alone);
+  for (const [threads, sizes] of SIZES) {
+    expect(await verifyInBlocks(pieces(bytes, size), { ...parallel, threads }, sizes)).toEqual(alone);
   }
   return alone;
 }
 
 test('an honest export passes, with a kept head in every part', async () => {
-  const heads = [1, 1_000, 2_500, 4_000, 8_999, 9_000].map((seq) => headAt(LOG, seq));
+  const heads = [1, 170, 420, 660, 1_499, 1_500].map((seq) => headAt(LOG, seq));
   expect(await both(BYTES, heads)).toMatchObject({ ok: true, checked: LOG.length });
-  expect(await both(BYTES, heads, 9 << 20)).toMatchObject({ ok: true, checked: LOG.length });
+  expect(await both(BYTES, heads, BYTES.length)).toMatchObject({ ok: true, checked: LOG.length });
 });
 
 test('a kept head of another chain is found in whatever part it stands', async () => {
-  for (const seq of [5, 2_500, 9_000]) {
+  for (const seq of [5, 420, 1_500]) {
     const report = await both(BYTES, [{ seq, hash: 'f'.repeat(64) }]);
     expect(report.findings).toMatchObject([{ class: 'rewritten', seq }]);
   }
-  expect((await both(BYTES, [{ seq: 9_001, hash: 'f'.repeat(64) }])).findings).toMatchObject([
+  expect((await both(BYTES, [{ seq: 1_501, hash: 'f'.repeat(64) }])).findings).toMatchObject([
     { class: 'cut' },
   ]);
 });
@@ -61,7 +71,7 @@ const CHANGES: readonly [string, (index: number) => Log][] = [
 ];
 
 test.each(CHANGES)('a change of the class %s is found as one walk finds it', async (verdict, change) => {
-  for (const index of [10, 2_500]) {
+  for (const index of [10, 420]) {
     const report = await both(exportOf(change(index)));
     expect(report.findings.map((finding) => finding.class)).toContain(verdict);
   }
@@ -82,21 +92,21 @@ test('changes at the seams of blocks, and bytes of any kind, are told as one wal
 }, 120_000);
 
 test('an export that ends early, begins with junk, or is no bytes at all is refused as one walk refuses it', async () => {
-  await both(BYTES.subarray(0, 2_200_000));
+  await both(BYTES.subarray(0, 370_000));
   await both(Buffer.concat([Buffer.from('x\n'), BYTES]));
   await both(new Uint8Array());
-  const odd = [BYTES.subarray(0, 2_200_000), 'text'] as unknown as Uint8Array[];
+  const odd = [BYTES.subarray(0, 370_000), 'text'] as unknown as Uint8Array[];
   expect(await verifyParallel(odd)).toEqual(await verifyExport(odd, { sha256: nodeSha256 }));
 });
 
 test('a link longer than a line may be is not one on any thread', async () => {
-  const { id, canon } = recordAt(3_001);
+  const { id, canon } = recordAt(501);
   const long = canon.replace('"note":"', `"note":"${'x'.repeat(1 << 20)}`);
   const records = LOG.map((link) =>
-    link.seq === 3_001 ? { id, canon: long } : { id: link.id, canon: link.canon },
+    link.seq === 501 ? { id, canon: long } : { id: link.id, canon: link.canon },
   );
   expect((await both(exportOf(sealed(records)))).findings).toMatchObject([
-    { class: 'malformed', seq: 3_001 },
+    { class: 'malformed', seq: 501 },
   ]);
 });
 

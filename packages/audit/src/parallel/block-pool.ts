@@ -1,6 +1,6 @@
 /**
  * A few threads that verify blocks. Invariant: a block comes back with its bytes whatever its verdict, and a thread that
- * dies rejects what it was asked.
+ * dies rejects what it was asked, or the next call.
  */
 import { Worker } from 'node:worker_threads';
 import type { Block, BlockEnd } from '../verify/block.ts';
@@ -17,6 +17,8 @@ interface Thread {
   readonly worker: Worker;
   /** What was asked, the oldest first: a thread answers in order. */
   readonly waiting: { resolve(block: VerifiedBlock): void; reject(error: unknown): void }[];
+  /** Resolves when it listens, or is dead. */
+  readonly ready: Promise<void>;
 }
 
 /** From source the worker is a file of its own folder, in a build a file beside every chunk. */
@@ -24,23 +26,34 @@ const WORKER = new URL(
   import.meta.url.endsWith('.ts') ? './block-worker.ts' : './verify-worker.js',
   import.meta.url,
 );
+/** Blocks that a thread has at most: one to verify, one so that it need not wait for the next. */
+const MOST_WAITING = 2;
 
 /** Threads that verify blocks. */
 export class BlockPool {
   readonly #threads: Thread[] = [];
-  readonly #most: number;
-  #next = 0;
+  #isReady = false;
+  #failure: { readonly error: unknown } | undefined;
 
-  /** Each thread starts with its first block: a short export needs none. */
-  constructor(threads: number) {
-    this.#most = threads;
+  /** Starts so many threads, and resolves when all are ready, or one is dead. */
+  async start(threads: number): Promise<void> {
+    for (let count = 0; count < threads; count++) this.#threads.push(this.#startOne());
+    await Promise.all(this.#threads.map(({ ready }) => ready));
+    this.#isReady = true;
   }
 
-  /** Verifies a block; its bytes are handed over. */
-  verify(block: Block): Promise<VerifiedBlock> {
-    const thread = this.#threads[this.#next] ?? start();
-    this.#threads[this.#next] = thread;
-    this.#next = (this.#next + 1) % this.#most;
+  /** Whether all threads are ready. */
+  get isReady(): boolean {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    return this.#isReady;
+  }
+
+  /** Verifies a block on a thread, to which its bytes are handed over; undefined, and nothing is, when all have enough to do. */
+  verify(block: Block): Promise<VerifiedBlock> | undefined {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    const idle = this.#threads.filter(({ waiting }) => waiting.length < MOST_WAITING);
+    const [thread] = idle.toSorted((a, b) => a.waiting.length - b.waiting.length);
+    if (thread === undefined) return undefined;
     return new Promise((resolve, reject) => {
       thread.waiting.push({ resolve, reject });
       thread.worker.postMessage(block, [block.bytes.buffer as ArrayBuffer]);
@@ -51,16 +64,23 @@ export class BlockPool {
   async close(): Promise<void> {
     await Promise.all(this.#threads.map(({ worker }) => worker.terminate()));
   }
-}
 
-function start(): Thread {
-  const worker = new Worker(WORKER);
-  const waiting: Thread['waiting'] = [];
-  worker.on('message', (block: VerifiedBlock) => waiting.shift()?.resolve(block));
-  const fail = (error: unknown) => {
-    for (const { reject } of waiting.splice(0)) reject(error);
-  };
-  worker.on('error', fail);
-  worker.on('exit', () => fail(new Error('a thread of the verification ended before its answer')));
-  return { worker, waiting };
+  #startOne(): Thread {
+    const worker = new Worker(WORKER);
+    const waiting: Thread['waiting'] = [];
+    const ready = new Promise<void>((resolve) => {
+      worker.on('message', (message: VerifiedBlock | 'ready') => {
+        if (message === 'ready') resolve();
+        else waiting.shift()?.resolve(message);
+      });
+      const fail = (error: unknown) => {
+        this.#failure ??= { error };
+        resolve();
+        for (const { reject } of waiting.splice(0)) reject(error);
+      };
+      worker.on('error', fail);
+      worker.on('exit', () => fail(new Error('a thread of the verification ended before its answer')));
+    });
+    return { worker, waiting, ready };
+  }
 }

@@ -7,3 +7,4 @@ parentPort?.on('message', (block: Block) => {
   const end = verifyBlock(block, nodeSha256);
   parentPort?.postMessage({ end, bytes: block.bytes }, [block.bytes.buffer as ArrayBuffer]);
 });
+parentPort?.postMessage('ready');
