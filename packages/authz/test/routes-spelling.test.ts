@@ -216,8 +216,8 @@ describe('a Fastify application with a route that nobody declared', () => {
     ]);
     for (const url of ['/p/secret', '/entries/1', '/health', '/p/hook', '/nowhere']) {
       const { statusCode, body } = await server.inject({ url, headers: { authorization: 'Bearer owner' } });
-      expect({ url, statusCode, message: JSON.parse(body).message }).toEqual({
-        ...{ url, statusCode: 503, message: 'the application did not become ready' },
+      expect({ url, statusCode, body }).toEqual({
+        ...{ url, statusCode: 503, body: expect.stringContaining('the application did not become ready') },
       });
     }
     expect(log.ran).toEqual([]);
