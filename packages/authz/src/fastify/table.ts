@@ -21,8 +21,8 @@ export function watchTable(app: FastifyInstance): Set<unknown> {
   });
   // Fastify refuses the first request of an application that did not become ready, and answers the next: `inject` in tests,
   // or `routing` behind a server of one's own. The hooks of the application run before those of any plugin or route.
-  app.addHook('onRequest', async () => {
-    if (undeclared.length > 0) throw new NotReady();
+  app.addHook('onRequest', (_request, _reply, done) => {
+    done(undeclared.length > 0 ? new NotReady() : undefined);
   });
   return known;
 }
