@@ -108,5 +108,7 @@ test('the same from a program', async () => {
 });
 
 test('every block of TypeScript in the guide is code of a test', () => {
-  expect(snippetDrift(PAGE, [new URL(import.meta.url), new URL('./otel-lag.test.ts', import.meta.url)])).toEqual([]);
+  expect(
+    snippetDrift(PAGE, [new URL(import.meta.url), new URL('./otel-lag.test.ts', import.meta.url)]),
+  ).toEqual([]);
 });

@@ -49,7 +49,9 @@ function collecting(temporality = AggregationTemporality.DELTA) {
       .flatMap(({ scopeMetrics }) => scopeMetrics.flatMap((scope) => scope.metrics))
       .flatMap(({ descriptor, dataPoints }) =>
         dataPoints.map(({ value, attributes }) => [
-          [descriptor.name.replace('ringfence.audit.', ''), ...Object.values(attributes).map(String)].join(' '),
+          [descriptor.name.replace('ringfence.audit.', ''), ...Object.values(attributes).map(String)].join(
+            ' ',
+          ),
           value,
         ]),
       );
@@ -60,7 +62,9 @@ function collecting(temporality = AggregationTemporality.DELTA) {
 }
 
 const unsealed = async (org: OrgId) =>
-  await f.inOrg(org, (trx) => sql`select audit.append(gen_random_uuid(), '{"type":"a.b"}', false)`.execute(trx));
+  await f.inOrg(org, (trx) =>
+    sql`select audit.append(gen_random_uuid(), '{"type":"a.b"}', false)`.execute(trx),
+  );
 const older = { asymmetricMatch: (value: unknown) => typeof value === 'number' && value > 0 };
 
 test('each step shows what waits in front of it, and nothing once it was taken', async () => {
@@ -72,7 +76,11 @@ test('each step shows what waits in front of it, and nothing once it was taken',
   const org = await f.org(0);
   const other = await f.org(0);
   for (const one of [org, org, other]) await unsealed(one);
-  expect(await exported()).toMatchObject({ 'unsealed.age': older, 'unsealed.events': 3, 'checkpoint.lag.age': 0 });
+  expect(await exported()).toMatchObject({
+    'unsealed.age': older,
+    'unsealed.events': 3,
+    'checkpoint.lag.age': 0,
+  });
   await audit.sealPending();
   expect(await exported()).toMatchObject({
     ...{ 'unsealed.age': 0, 'unsealed.events': 0 },
@@ -120,7 +128,12 @@ test('a lag that cannot be read is said, is no 0, and silences no other; no text
   try {
     expect(await exported()).toEqual({
       ...{ 'lag.readable unsealed': 0, 'lag.readable checkpoint': 0, 'lag.readable a copy': 1 },
-      ...{ 'copy.lag.age a': older, 'copy.lag.checkpoints a': 1, 'copy.lag.events a': 2, 'copy.lag.orgs a': 1 },
+      ...{
+        'copy.lag.age a': older,
+        'copy.lag.checkpoints a': 1,
+        'copy.lag.events a': 2,
+        'copy.lag.orgs a': 1,
+      },
     });
     expect(text()).toContain('ringfence.audit.lag.readable');
     expect(text()).not.toMatch(/secret|mallory|permission denied/);

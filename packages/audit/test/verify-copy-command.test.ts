@@ -15,7 +15,7 @@ import type { OrgId } from '../src/index.ts';
 import type { CopyFindingClass } from '../src/write-once/index.ts';
 import { ORIGIN } from './checkpoint-fixture.ts';
 import { type CopyAttack, copyAttacks, copyOf, DEPLOYMENT, KEPT_SIZE, noteOf } from './copy-corpus.ts';
-import { bucketAt, type CopyFixture, copyFixture, CREDENTIALS } from './copy-fixture.ts';
+import { bucketAt, type CopyFixture, CREDENTIALS, copyFixture } from './copy-fixture.ts';
 import { honest } from './export-corpus.ts';
 import { ORG_A, ORG_B } from './fixture.ts';
 import { type LoopbackS3, loopbackS3, type MemoryVersion } from './loopback-s3.ts';

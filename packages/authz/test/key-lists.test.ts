@@ -207,7 +207,11 @@ describe('a row filter under a ceiling', () => {
     const forged: readonly unknown[] = [
       everything,
       { ...filter },
-      { ...filter, expression: { kind: 'constant', value: true }, '#expression': { kind: 'constant', value: true } },
+      {
+        ...filter,
+        expression: { kind: 'constant', value: true },
+        '#expression': { kind: 'constant', value: true },
+      },
       Object.create(filter),
       Object.setPrototypeOf({ ...everything }, Object.getPrototypeOf(filter) as object),
       new Proxy(filter, {}),
@@ -220,7 +224,9 @@ describe('a row filter under a ceiling', () => {
       undefined,
     ];
     for (const one of forged) {
-      expect(() => whereFilter(one as never)).toThrow(expect.objectContaining({ code: 'authz.invalid_filter' }));
+      expect(() => whereFilter(one as never)).toThrow(
+        expect.objectContaining({ code: 'authz.invalid_filter' }),
+      );
     }
     // Nor is a real one bent: its expression is private, and what it shows is frozen.
     for (const bend of [

@@ -51,11 +51,7 @@ const lenientFastify = () =>
 
 /** How many of the other spellings reach the handler at least: a router that takes none shows nothing. */
 const ROUTERS: readonly (readonly [string, number, () => Promise<Running>])[] = [
-  [
-    'Hono without strict paths',
-    3,
-    () => serveHono(honoRoutes(log).install(new Hono({ strict: false }))),
-  ],
+  ['Hono without strict paths', 3, () => serveHono(honoRoutes(log).install(new Hono({ strict: false })))],
   ['Hono in lower case', 3, () => serveHono(honoRoutes(log).install(lowerCaseHono()))],
   ['Hono below a base path', 0, () => serveHono(honoRoutes(log).install(new Hono().basePath('/v1')))],
   [
@@ -211,9 +207,9 @@ describe('a Fastify application with a route that nobody declared', () => {
     const server = withPlugin();
     const error = await server.inject('/p/secret').catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(AuthzUndeclaredRoutesError);
-    expect((error as AuthzUndeclaredRoutesError).routes.map(({ method, path }) => `${method} ${path}`)).toEqual([
-      ...['GET /p/secret', 'HEAD /p/secret', 'OPTIONS /p/entries/:id', 'HEAD /p/entries/:id'],
-    ]);
+    expect(
+      (error as AuthzUndeclaredRoutesError).routes.map(({ method, path }) => `${method} ${path}`),
+    ).toEqual([...['GET /p/secret', 'HEAD /p/secret', 'OPTIONS /p/entries/:id', 'HEAD /p/entries/:id']]);
     for (const url of ['/p/secret', '/entries/1', '/health', '/p/hook', '/nowhere']) {
       const { statusCode, body } = await server.inject({ url, headers: { authorization: 'Bearer owner' } });
       expect({ url, statusCode, body }).toEqual({

@@ -5,9 +5,10 @@
  * Invariants: silence is told too: a number that cannot be read is left out, never 0, and `ringfence.audit.lag.readable` is 0
  * for its step. Attributes hold names of steps and the names that the caller gave to copies, nothing else.
  */
-import type { CopyLag } from '../write-once/write-once-copy.ts';
+
 import type { CheckpointLag } from '../checkpoint/checkpointer.ts';
 import type { Unsealed } from '../keep-sealed.ts';
+import type { CopyLag } from '../write-once/write-once-copy.ts';
 import type { TelemetryAttributes, TelemetryGauge, TelemetryMeter, TelemetryResult } from './telemetry.ts';
 
 /** Whose lag is measured; a process hands in what it has. */
@@ -89,7 +90,12 @@ class Gauges implements LagMetrics {
     this.#meter = meter;
   }
 
-  add<Lag extends object>(step: string, attributes: TelemetryAttributes, names: Names<Lag>, read: () => Promise<Lag>): void {
+  add<Lag extends object>(
+    step: string,
+    attributes: TelemetryAttributes,
+    names: Names<Lag>,
+    read: () => Promise<Lag>,
+  ): void {
     const shared = once(read);
     for (const [metric, unit, description, field] of names) {
       this.#gauge(metric, { unit, description }, async (result) => {
@@ -97,7 +103,8 @@ class Gauges implements LagMetrics {
         if (lag !== undefined) result.observe(Number(lag[field]), attributes);
       });
     }
-    const description = '1 when the lag of a step could be read, 0 when not: then its other gauges say nothing';
+    const description =
+      '1 when the lag of a step could be read, 0 when not: then its other gauges say nothing';
     this.#gauge(READABLE, { unit: '1', description }, async (result) => {
       // The same attributes in both cases: an SDK may repeat the last value of a series that nobody observes any more.
       result.observe((await shared()) === undefined ? 0 : 1, { ...attributes, [`${PREFIX}step`]: step });
