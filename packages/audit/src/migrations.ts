@@ -89,6 +89,12 @@ export function auditMigrations(options: AuditMigrationOptions): readonly SqlMig
     {
       name: '0001_audit_chain',
       up: `
+-- Of other encodings neither the order of names in a record nor its bytes are what a verifier expects.
+do $$ begin
+  if current_setting('server_encoding') <> 'UTF8' then
+    raise exception 'the audit log needs a database in UTF8' using errcode = '0A000', schema = 'audit';
+  end if;
+end $$;
 create schema audit${owner === undefined ? '' : ` authorization ${owner}`};
 ${owner === undefined ? '' : `set local role ${owner};`}
 revoke all on schema audit from public;

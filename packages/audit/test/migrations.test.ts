@@ -116,3 +116,31 @@ test('a process that records loads no migrations', async () => {
   const main: Record<string, unknown> = await import('../src/index.ts');
   expect(Object.keys(main).filter((name) => /migration/i.test(name))).toEqual([]);
 });
+
+test('refuses a database in another encoding than UTF-8, in which names would have another order', async () => {
+  const superuser = kyselyOf<Tables>(database.superuserUrl, 1);
+  // The other's client cannot even send the script: it has a character that LATIN1 does not.
+  for (const [encoding, code] of [
+    ['SQL_ASCII', '0A000'],
+    ['LATIN1', '22P05'],
+  ] as const) {
+    const name = `${new URL(database.ownerUrl).pathname.slice(1)}_${encoding.toLowerCase()}`;
+    await sql
+      .raw(
+        `create database ${name} owner ${database.owner} encoding '${encoding}' locale 'C' template template0`,
+      )
+      .execute(superuser);
+    const url = new URL(database.ownerUrl);
+    url.pathname = `/${name}`;
+    const owner = kyselyOf<Tables>(url.href, 1);
+    try {
+      const [migration] = auditMigrations({ appRole: database.app });
+      const up = sql.raw(migration?.up ?? '');
+      expect(await errorOf(owner.transaction().execute((trx) => up.execute(trx)))).toMatchObject({ code });
+    } finally {
+      await owner.destroy();
+      await sql.raw(`drop database ${name}`).execute(superuser);
+    }
+  }
+  await superuser.destroy();
+});
