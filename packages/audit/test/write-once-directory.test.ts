@@ -62,6 +62,16 @@ test('no key leads out of the directory', async () => {
   expect(await errorOf(store.create('link', bytes('x')))).toMatchObject({ code: 'audit.copy_conflict' });
 });
 
+test('nothing is written or made where a link on the way leads', async () => {
+  const outside = mkdtempSync(join(tmpdir(), 'audit-outside-'));
+  symlinkSync(outside, join(root, 'log'));
+  for (const key of ['log/a', 'log/segments/a', 'log/tile/0/a']) {
+    expect(await errorOf(store.create(key, bytes('x')))).toMatchObject({ code: 'audit.copy_conflict' });
+  }
+  expect(readdirSync(outside)).toEqual([]);
+  rmSync(outside, { recursive: true });
+});
+
 test('a log is copied and verified; what an administrator does to it is found, not prevented', async () => {
   const org = await f.signed(3, 300);
   await f.copyTo(store).copy(org);

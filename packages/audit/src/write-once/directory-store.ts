@@ -7,7 +7,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { constants, type Dirent } from 'node:fs';
-import { type FileHandle, link, lstat, mkdir, open, readdir, realpath, rm } from 'node:fs/promises';
+import { type FileHandle, link, lstat, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { dirname, join, resolve, sep } from 'node:path';
 import { RingfenceAuditError } from '../errors.ts';
 import { parseObjectName } from './object-key.ts';
@@ -119,20 +119,21 @@ async function isWithin(root: string, folder: string): Promise<boolean> {
   return true;
 }
 
-/** Makes the folders of an object. */
+/** Makes the folders of an object, level by level: making all at once would follow a link, and make them where it leads. */
 async function makeFolder(root: string, folder: string): Promise<void> {
   const key = folder.slice(root.length + 1);
-  try {
-    await mkdir(folder, { recursive: true, mode: 0o755 });
-  } catch (error) {
-    if (codeOf(error) !== 'EEXIST' && codeOf(error) !== 'ENOTDIR') throw error;
-    throw new RingfenceAuditError(
-      'audit.copy_conflict',
-      `something that is no folder lies on the way to ${key}`,
-    );
+  await mkdir(root, { recursive: true, mode: 0o755 });
+  let at = root;
+  for (const name of key.split(sep).filter((one) => one !== '')) {
+    at = join(at, name);
+    await mkdir(at, { mode: 0o755 }).catch((error: unknown) => {
+      if (codeOf(error) !== 'EEXIST') throw error;
+    });
+    const found = await lstat(at);
+    if (found.isDirectory()) continue;
+    const what = found.isSymbolicLink() ? 'a link' : 'something that is no folder';
+    throw new RingfenceAuditError('audit.copy_conflict', `${what} lies on the way to ${key}`);
   }
-  if ((await realpath(folder)) === join(await realpath(root), key)) return;
-  throw new RingfenceAuditError('audit.copy_conflict', `a link lies on the way to ${key}`);
 }
 
 /** The first bytes of a file, which may grow meanwhile. */
