@@ -2,7 +2,8 @@
  * `audit.seal_pending`: puts everything that is queued into the chains, of all organisations, in one call.
  *
  * One call at a time (the lock on audit.sealer), heads locked in the order of organisations. A head that a transaction
- * holds is skipped, never waited for, so one slow transaction delays its own organisation only. It needs no context and
+ * holds is skipped, never waited for, so one slow transaction delays its own organisation only. The call itself must not be
+ * part of one: what it locks, it holds until COMMIT, for all organisations (docs/threat-model.md). It needs no context and
  * therefore tells nothing but the fate of event ids that the caller already has.
  */
 
