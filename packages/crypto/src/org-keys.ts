@@ -33,7 +33,8 @@ export interface OrgKeys {
   /** Key ids of all versions that open, the active one first. */
   readonly keyIds: readonly string[];
   /**
-   * Seals up to 1 MiB for one cell; the message is 90 bytes longer.
+   * Seals up to 1 MiB for one cell; the message is 90 bytes longer. Small messages share their `buffer`: give `slice()` to
+   * whoever takes memory over or copies it whole, such as a worker or a byte stream.
    *
    * @throws RingfenceCryptoError `crypto.message_too_large`, `crypto.lease_expired`, `crypto.lease_exhausted`.
    * @throws TypeError when a coordinate is empty, too long or not well-formed Unicode.
