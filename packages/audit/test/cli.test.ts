@@ -73,13 +73,13 @@ test('says what is wrong in one line, with exit code 2', async () => {
     ['verify', 'a', '--head', '1:x'],
     ['verify', 'absent.ndjson', '--json'],
   ]) {
-    const { code, out, err } = await run(...args);
+    const { code, out, err } = await told(...args);
     expect([code, err.split('\n').length], args.join(' ')).toEqual([2, 2]);
-    if (args.includes('--json')) expect(JSON.parse(out)).toMatchObject({ error: { code: 'cli.unexpected' } });
+    if (args.includes('--json')) expect(JSON.parse(out)).toMatchObject({ error: { code: 'cli.file' } });
   }
   const nobody = await run('verify', '--database', 'postgres://u:secret@127.0.0.1:1/x', '--org', ORG_A);
   expect(nobody).toMatchObject({ code: 2, out: '' });
-  expect(nobody.err).toMatch(/^cli\.unexpected: the database does not let us in; .*ECONNREFUSED/);
+  expect(nobody.err).toMatch(/^cli\.database: no connection to the database: .*ECONNREFUSED/);
   expect(nobody.err).not.toContain('secret');
 });
 
@@ -126,7 +126,10 @@ test.each([
     'a copy is either in --bucket or in --directory',
   ],
 ])('a restore without what it needs says so: %j', async (args, problem) => {
-  expect(await told('restore', ...args)).toMatchObject({ code: 2, err: `cli.usage: ${problem} (--help shows how)\n` });
+  expect(await told('restore', ...args)).toMatchObject({
+    code: 2,
+    err: `cli.usage: ${problem} (--help shows how)\n`,
+  });
 });
 
 test('a copy in a directory that is not there is no empty copy, and a file that is not there is named', async () => {
@@ -134,21 +137,23 @@ test('a copy in a directory that is not there is no empty copy, and a file that 
   const log = ['--org', ORG_A, '--origin', 'o', '--key', key, '--directory', 'mistyped'];
   for (const args of [
     ['verify', ...log],
-    ['restore', ...log, '--database', 'postgres://x@127.0.0.1:1/x', '--checkpointer', 'postgres://x@127.0.0.1:1/x'],
+    [
+      'restore',
+      ...log,
+      '--database',
+      'postgres://x@127.0.0.1:1/x',
+      '--checkpointer',
+      'postgres://x@127.0.0.1:1/x',
+    ],
   ]) {
     const { code, err } = await told(...args);
-    expect([code, err]).toEqual([2, expect.stringMatching(/^cli\.file: there is no directory .*mistyped\n$/)]);
+    expect([code, err]).toEqual([
+      2,
+      expect.stringMatching(/^cli\.file: there is no directory .*mistyped\n$/),
+    ]);
   }
   const missing = await told('verify', 'none.ndjson');
   expect([missing.code, missing.err]).toEqual([2, expect.stringMatching(/^cli\.file: .*none\.ndjson'\n$/)]);
-});
-
-test('a database that is not there says so, without the URL', async () => {
-  const url = 'postgres://someone:secret-word@127.0.0.1:1/x';
-  const { code, err } = await told('verify', '--database', url, '--org', ORG_A);
-  expect(code).toBe(2);
-  expect(err).toMatch(/^cli\.database: no connection to the database: .*ECONNREFUSED/);
-  expect(err).not.toMatch(/secret-word|someone/);
 });
 
 test('a bucket that cannot be asked is answered with the reason', async () => {

@@ -69,7 +69,7 @@ export class AuthzDeniedError extends RingfenceAuthzError {
   readonly decision: DenyDecision;
 
   constructor(decision: DenyDecision) {
-    super('authz.denied', `${decision.action} denied: ${decision.reason}`);
+    super('authz.denied', `${decision.action || 'the request is'} denied: ${decision.reason}`);
     this.decision = decision;
   }
 }

@@ -39,6 +39,7 @@ export interface SignedContext {
 
 const ACTOR = /^[A-Za-z0-9._:@/+=-]{1,200}$/;
 const REQUEST = /^[A-Za-z0-9._:@/+=-]{0,200}$/;
+const CHARACTERS = 'letters, digits and . _ : @ / + = -';
 const KIND = /^[a-z][a-z0-9_]{0,31}$/;
 const KEY_ID = /^[a-z0-9_]{1,32}$/;
 
@@ -78,9 +79,12 @@ export class ContextSigner {
    */
   mintFor(org: OrgId, principal: Principal): ContextMint {
     const { actor, kind = 'member', requestId = '' } = principal;
-    refuseUnless(typeof actor === 'string' && ACTOR.test(actor), 'actor');
-    refuseUnless(KIND.test(kind), 'kind');
-    refuseUnless(REQUEST.test(requestId), 'requestId');
+    refuseUnless(
+      typeof actor === 'string' && ACTOR.test(actor),
+      `actor: 1 to 200 ${CHARACTERS}, such as user:ada`,
+    );
+    refuseUnless(KIND.test(kind), 'kind: 1 to 32 of a-z 0-9 _, beginning with a letter');
+    refuseUnless(REQUEST.test(requestId), `requestId: at most 200 ${CHARACTERS}`);
     const fields = `${org}|${kind}|${actor}|${requestId}|`;
     let minted: SignedContext | undefined;
     return {
@@ -100,10 +104,10 @@ export class ContextSigner {
   }
 }
 
-function refuseUnless(valid: boolean, field: string): void {
+function refuseUnless(valid: boolean, expected: string): void {
   if (valid) return;
   throw new RingfenceTenancyError(
     'tenancy.invalid_context',
-    `${field} of the organisation context has a character or length the format refuses`,
+    `the organisation context needs another ${expected}`,
   );
 }

@@ -140,7 +140,7 @@ const REFUSALS: Readonly<Record<string, string>> = {
   'tenancy.no_context':
     'the statement ran without an organisation context: run it through the handle of tenancy.forOrg(orgId)',
   'tenancy.context_forged':
-    'the organisation context is not signed by a known key: it was altered, injected, or its key is not installed',
+    'the organisation context is not signed by a known key: it was altered, injected, or the app and installContextKey have different keys',
   'tenancy.context_expired':
     'the organisation context has expired: take a new handle, and check the clocks of app and database',
   'tenancy.unclean_session':
@@ -222,11 +222,17 @@ export function fromDatabaseError(error: unknown): unknown {
   return error;
 }
 
-/** The session is gone or its answer did not come: whether the statement took effect is unknown. */
+/** The session is gone or its answer did not come: whether the statement took effect is unknown, unless it never began. */
 function lostConnection(cause: unknown): RingfenceTenancyError {
-  return new RingfenceTenancyError(
-    'tenancy.connection_lost',
-    'the connection to PostgreSQL ended before the answer: whether the statement took effect is unknown',
-    { cause },
-  );
+  const message = neverOpened(cause)
+    ? 'PostgreSQL could not be reached: no connection was opened and nothing was sent; check host, port and network'
+    : 'the connection to PostgreSQL ended before the answer: whether the statement took effect is unknown';
+  return new RingfenceTenancyError('tenancy.connection_lost', message, { cause });
+}
+
+/** True for an error of looking up or connecting; a host with several addresses gives one for each. */
+function neverOpened(cause: unknown): boolean {
+  if (cause instanceof AggregateError) return cause.errors.length > 0 && cause.errors.every(neverOpened);
+  const { syscall } = (cause ?? {}) as { readonly syscall?: unknown };
+  return syscall === 'connect' || syscall === 'getaddrinfo';
 }

@@ -69,9 +69,25 @@ describe('a handle', () => {
 
   test.each(['a|b', '', 'x'.repeat(201), "a'b", 'a\nb', 'ü'])('refuses the actor %j', async (actor) => {
     expect(() => f.tenancy.forOrg(ORG_A, { actor })).toThrow(
-      expect.objectContaining({ code: 'tenancy.invalid_context' }),
+      expect.objectContaining({
+        code: 'tenancy.invalid_context',
+        message: expect.stringContaining('such as user:ada'),
+      }),
     );
   });
+
+  test.each(['127.0.0.1', 'localhost', 'no-such-host.invalid'])(
+    'says that nothing was sent when %s cannot be reached',
+    async (host) => {
+      const pool = new pg.Pool({ connectionString: `postgres://app:a-secret@${host}:1/x` });
+      const handle = createTenancy<{ 'app.note': { id: string } }>({ pool }).forOrg(ORG_A, ALICE);
+      const refused = await handle.selectFrom('app.note').selectAll().execute().catch((error: Error) => error);
+      expect(refused).toMatchObject({ code: 'tenancy.connection_lost' });
+      expect((refused as Error).message).toMatch(/nothing was sent/);
+      expect((refused as Error).message).not.toContain('a-secret');
+      await pool.end();
+    },
+  );
 
   test('serves many organisations over one pool without mixing them up', async () => {
     const runs = Array.from({ length: 200 }, async (_, index) => {

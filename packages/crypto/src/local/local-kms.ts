@@ -97,11 +97,15 @@ class LocalKms implements KmsProvider {
   #kek(kekUri: string, context: WrapContext): KeyObject {
     const kek = this.#keks.get(kekUri);
     if (kek !== undefined) return kek;
-    throw new RingfenceCryptoError('crypto.key_destroyed', 'the local provider has no KEK of this id', {
-      org: context.org,
-      keyId: context.keyId,
-      kekUri,
-    });
+    throw new RingfenceCryptoError(
+      'crypto.key_destroyed',
+      'the local provider has no KEK of this id: restore it in `keks` if it was not destroyed on purpose',
+      {
+        org: context.org,
+        keyId: context.keyId,
+        kekUri,
+      },
+    );
   }
 }
 
@@ -122,7 +126,7 @@ function additionalData(kekUri: string, context: WrapContext): Uint8Array {
 function tampered(kekUri: string, context: WrapContext): RingfenceCryptoError {
   return new RingfenceCryptoError(
     'crypto.wrap_tampered',
-    'the wrapped key does not authenticate under this KEK and context',
+    'the wrapped key does not authenticate: it was changed, or the KEK or `app` is another than the one it was made with',
     { org: context.org, keyId: context.keyId, kekUri },
   );
 }

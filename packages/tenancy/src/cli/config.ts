@@ -40,8 +40,7 @@ const NAMES = ['ringfence.tenancy.config.ts', 'ringfence.tenancy.config.mjs', 'r
 export async function loadConfig(directory: string, named: string | undefined): Promise<TenancyCliConfig> {
   const paths = (named === undefined ? NAMES : [named]).map((name) => resolve(directory, name));
   const path = paths.find((one) => existsSync(one));
-  if (path === undefined)
-    throw new CliError('cli.config', missing(directory, named));
+  if (path === undefined) throw new CliError('cli.config', missing(directory, named));
   let module: Readonly<Record<string, unknown>>;
   try {
     module = await import(pathToFileURL(path).href);
