@@ -106,3 +106,21 @@ test('FORCE is back for the attacks: what runs as the owner is bound too', async
   await ddl('alter view app.note_count set (security_invoker = true)');
   expect(attacks.find(({ relation }) => relation === 'app.note_count')?.outcome).toBe('contained');
 });
+
+test('whether the app role owns is asked for each owner, though once for all its tables', async () => {
+  await ddl(`create role $owner_other; grant $owner_other to $app; alter table app.invoice owner to $owner_other`);
+  const { attacks } = await probe({ owner: f.superuser, schema: goldenSchema(f.database.app) });
+  await ddl('alter table app.invoice owner to $owner; drop role $owner_other');
+  const crossed = attacks.filter(({ attack, outcome }) => attack === 'become owner' && outcome === 'crossed');
+  expect(crossed.map(({ relation }) => relation)).toEqual(['app.invoice']);
+});
+
+test('attacks that do not come to an end are reported, not those that were sent behind them', async () => {
+  await ddl(`create function public.cancels() returns boolean language plpgsql as $$ begin
+      raise query_canceled using message = 'as a time-out does'; end $$;
+    create policy cancels on app.profile as restrictive for select to $app using (public.cancels())`);
+  const run = probe({ owner: f.superuser, schema: goldenSchema(f.database.app) });
+  await expect(run).rejects.toMatchObject({ code: '57014' });
+  await ddl('drop policy cancels on app.profile; drop function public.cancels');
+  expect((await probe({ owner: f.superuser, schema: goldenSchema(f.database.app) })).clean).toBe(true);
+});
