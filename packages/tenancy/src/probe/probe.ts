@@ -147,8 +147,8 @@ async function run(
 async function read(db: Kysely<unknown>): Promise<{ catalog: Catalog; structure: Structure }> {
   const { rows } = await sql<{ path: string }>`select current_setting('search_path') as path`.execute(db);
   await sql`select set_config('search_path', 'pg_catalog', true)`.execute(db);
-  const catalog = await readCatalog(db);
-  const structure = await readStructure(db);
+  // One is assembled while the server reads the other; the search path is the same for both.
+  const [structure, catalog] = await Promise.all([readStructure(db), readCatalog(db)]);
   await sql`select set_config('search_path', ${rows[0]?.path ?? ''}, true)`.execute(db);
   return { catalog, structure };
 }
