@@ -31,6 +31,18 @@ test('refuses an actor or a name without its opening quote', () => {
   expect(accepts('{1a":1}')).toBe(false);
 });
 
+test('finds the one odd character of a string at every place of a word', () => {
+  for (let length = 0; length <= 9; length++) {
+    for (let place = 0; place <= length; place++) {
+      for (let code = 0; code < 256; code++) {
+        const plain = 'abcdefghi'.slice(0, length);
+        const text = `{"a":"${plain.slice(0, place)}${String.fromCharCode(code)}${plain.slice(place)}"}`;
+        if (accepts(text) !== isCanonical(text)) expect.fail(JSON.stringify(text));
+      }
+    }
+  }
+});
+
 test('accepts what is canonical and nothing else', () => {
   const odd = [
     '{"b":1,"a":1}',

@@ -105,9 +105,7 @@ test('a link longer than a line may be is not one on any thread', async () => {
   const records = LOG.map((link) =>
     link.seq === 501 ? { id, canon: long } : { id: link.id, canon: link.canon },
   );
-  expect((await both(exportOf(sealed(records)))).findings).toMatchObject([
-    { class: 'malformed', seq: 501 },
-  ]);
+  expect((await both(exportOf(sealed(records)))).findings).toMatchObject([{ class: 'malformed', seq: 501 }]);
 });
 
 test('refuses a number of threads that is none', async () => {

@@ -32,6 +32,7 @@ export const SHORT_ESCAPES: Readonly<Record<number, number>> = {
 
 const TRUE = fixedText('true');
 const FALSE = fixedText('false');
+/** The literal. */
 export const NULL: FixedText = fixedText('null');
 
 /** UTF-8 of a text. */

@@ -3,6 +3,7 @@
  * stored link, so that one change is one finding and later changes are found too.
  */
 import { type BrokenLink, explainBrokenLinks } from './broken-link.ts';
+import { type FixedText, fixedText, setText } from './fixed-form.ts';
 import {
   type ChainHasher,
   chainHasher,
@@ -13,7 +14,6 @@ import {
   toHex,
   uuidBytes,
 } from './link.ts';
-import { type FixedText, fixedText, setText } from './fixed-form.ts';
 import { RecordBytes } from './record-bytes.ts';
 import type { ChainHead, ChainReport, Finding, FindingClass, RecordColumns } from './report.ts';
 import { isUuid, readRow, recordProblem } from './row.ts';

@@ -38,7 +38,7 @@ export interface ExportHeader {
 export class LinkLine {
   /** Number in the chain. */
   seq = 0;
-  /** Id of the event, 36 characters; valid until the next line. */
+  /** Id of the event; valid until the next line. */
   readonly id: FixedText = { length: UUID.length, words: new Int32Array(UUID.length / 4) };
   /** Stored link; valid until the next line. */
   readonly hash: Uint8Array = new Uint8Array(32);
@@ -48,7 +48,7 @@ export class LinkLine {
   /** Id of the event. */
   get eventId(): string {
     const bytes = new DataView(new ArrayBuffer(UUID.length));
-    this.id.words.forEach((word, index) => bytes.setInt32(4 * index, word, true));
+    for (const [index, word] of this.id.words.entries()) bytes.setInt32(4 * index, word, true);
     return String.fromCharCode(...new Uint8Array(bytes.buffer));
   }
 }

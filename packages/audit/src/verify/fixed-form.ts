@@ -56,8 +56,9 @@ export function isAt(source: DataView, at: number, { length, words }: FixedText)
 interface Form extends FixedText {
   /** 0xff in each byte of a word that is not free. */
   readonly marks: Int32Array;
-  /** Added to a byte, these reach its high bit from `a` on and behind `f`; both do or none does where no letter may stand. */
+  /** Added to the bytes of a word: those from `a` on get their high bit. 0 where no letter may stand. */
   readonly fromA: number;
+  /** The same for those behind `f`. */
   readonly behindF: number;
 }
 
@@ -89,7 +90,7 @@ export function hasForm(source: DataView, at: number, form: Form): boolean {
     const word = source.getInt32(at + Math.min(4 * index, length - 4), true);
     const mark = marks[index] as number;
     if ((word & mark) !== words[index]) return false;
-    // No byte of ASCII carries into the next; of others the high bit is set.
+    // No byte of ASCII carries into the next, and a byte that is none has its high bit set, which refuses the word.
     const digits = (word + 0x50505050) & ~(word + 0x46464646);
     const letters = (word + fromA) & ~(word + behindF);
     if ((((digits | letters) & ~word) | mark | ~HIGH_BITS) !== -1) return false;
