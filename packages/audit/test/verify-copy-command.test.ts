@@ -308,9 +308,15 @@ describe('is refused with exit code 2 and one line, before anything is read', ()
     ],
     ['a key that is none', ['--directory', '.', ...without('--key'), '--key', 'x+y+z'], /^cli\.usage: /],
     [
+      'a directory that is not there',
+      ['--directory', 'absent', ...TRUST],
+      /^cli\.file: there is no directory /,
+    ],
+    ['a file in its place', ['--directory', 'kept.note', ...TRUST], /^cli\.file: there is no directory /],
+    [
       'a note that is not there',
       ['--directory', '.', ...TRUST, '--note', 'absent.note'],
-      /^cli\.unexpected: ENOENT/,
+      /^cli\.file: ENOENT/,
     ],
     ['a note that is none', ['--directory', '.', ...TRUST, '--note', 'no.note'], /^cli\.usage: /],
     ['a note by another key', ['--directory', '.', ...TRUST, '--note', 'strange.note'], /^cli\.usage: /],
@@ -332,7 +338,7 @@ describe('is refused with exit code 2 and one line, before anything is read', ()
     [
       'a database that is not there',
       ['--directory', '.', ...TRUST, '--database', 'postgres://u:secret@127.0.0.1:1/x'],
-      /^cli\.unexpected: the database does not let us in/,
+      /^cli\.database: no connection to the database/,
     ],
     ['a store that does not answer', [...BUCKET, ...TRUST], /^audit\.copy_unavailable: /],
   ])('%s', async (_, args, line) => {
