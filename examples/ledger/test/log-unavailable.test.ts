@@ -75,6 +75,8 @@ test('a key whose creator is a member no more opens nothing', async () => {
       await expect(enterWithKey(f.ledger, key.reveal())).rejects.toMatchObject({
         code: 'authz.session_refused',
       });
+      // The log is told behind the answer; that it could not be is told here.
+      await vi.waitFor(() => expect(unrecorded).toHaveBeenCalled(), { timeout: 10_000 });
     });
   } finally {
     await leave(true);
