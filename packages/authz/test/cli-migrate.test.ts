@@ -41,9 +41,10 @@ describe('the printed SQL', () => {
     try {
       await owner.connect();
       const { stdout } = await stage.run(['migrate', '--print', '--app-role', 'nobody_at_all']);
-      // As a client that goes on after an error does it: statement by statement, up to the commit.
-      await expect(owner.query(stdout)).rejects.toMatchObject({ code: '42704' });
-      await owner.query('commit');
+      const codes = new Set<string>();
+      for (const statement of statementsOf(stdout))
+        await owner.query(statement).catch(({ code }: { code: string }) => codes.add(code));
+      expect([...codes]).toEqual(['42704', '25P02']); // no such role, and from there on nothing
       const { rows } = await owner.query("select 1 from pg_namespace where nspname = 'authz'");
       expect(rows).toEqual([]);
     } finally {
@@ -68,6 +69,15 @@ describe('the printed SQL', () => {
     expect(JSON.parse(json.stdout)).toEqual({ command: 'migrate', migrations: expected });
   });
 });
+
+/** The statements one by one, as psql sends them, which goes on after an error unless it is told not to. */
+function statementsOf(script: string): readonly string[] {
+  const parts = script.replace(/--.*$/gm, '').split('$$');
+  let marked = '';
+  for (const [n, part] of parts.entries())
+    marked += n % 2 === 0 ? part.replaceAll(';', '\0') : `$$${part}$$`;
+  return marked.split('\0').filter((statement) => statement.trim() !== '');
+}
 
 test.each<[string, readonly string[], RegExp]>([
   ['no role', ['--print'], /^cli.usage: needs --app-role/],
