@@ -176,7 +176,8 @@ describe('the key of a bank feed', () => {
   });
 
   test('that is no key of this application is in no log', async () => {
-    const count = async () => (await superuser.query('select count(*)::int as n from audit.event')).rows[0]?.n;
+    const count = async () =>
+      (await superuser.query('select count(*)::int as n from audit.event')).rows[0]?.n;
     const { key } = await feedKey();
     const error = vi.spyOn(console, 'error').mockImplementation(() => undefined);
     try {

@@ -74,8 +74,7 @@ describe('the printed SQL', () => {
 function statementsOf(script: string): readonly string[] {
   const parts = script.replace(/--.*$/gm, '').split('$$');
   let marked = '';
-  for (const [n, part] of parts.entries())
-    marked += n % 2 === 0 ? part.replaceAll(';', '\0') : `$$${part}$$`;
+  for (const [n, part] of parts.entries()) marked += n % 2 === 0 ? part.replaceAll(';', '\0') : `$$${part}$$`;
   return marked.split('\0').filter((statement) => statement.trim() !== '');
 }
 
