@@ -25,7 +25,7 @@ function run(line: string): string {
   return lines === undefined ? printed : printed.split('\n').slice(0, Number(lines)).join('\n').concat('\n');
 }
 
-test('the transcripts in docs/authz-cli.md are what the commands print', () => {
+test('the transcripts in docs/authz-cli.md are what the commands print', { timeout: 120_000 }, () => {
   const doc = readFileSync(DOC, 'utf8');
   const parts = doc.split(/(?<=^```console\n)([^`]*(?:`[^`]+`[^`]*)*)(?=^```$)/m);
   const printed = parts.map((part, k) => {
