@@ -20,7 +20,7 @@ export class RevocationSubscription {
   #late = false;
   #closed = false;
 
-  constructor(channel: RevocationChannel, listener: RevocationListener, patienceMs = PATIENCE_MS) {
+  constructor(channel: RevocationChannel, listener: RevocationListener, patienceMs: number = PATIENCE_MS) {
     this.#channel = channel;
     this.#listener = listener;
     this.#patienceMs = patienceMs;

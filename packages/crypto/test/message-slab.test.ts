@@ -9,7 +9,7 @@ beforeAll(async () => {
 afterAll(() => keyring.close());
 
 describe('taking the memory of one message away leaves those of others, of other organisations too', () => {
-  it.each<[string, (message: Uint8Array) => unknown]>([
+  it.each<[string, (message: Uint8Array<ArrayBuffer>) => unknown]>([
     [
       'by a byte stream',
       (message) => new ReadableStream({ type: 'bytes', start: (controller) => controller.enqueue(message) }),
@@ -22,7 +22,7 @@ describe('taking the memory of one message away leaves those of others, of other
     const kept = theirs.seal(CELL, plaintext);
     const taken = ours.seal(CELL, plaintext);
     try {
-      await take(taken);
+      await take(taken as Uint8Array<ArrayBuffer>);
     } catch {
       // Refused, which is as good.
     }
