@@ -22,7 +22,10 @@ async function told(name: string, ...args: string[]) {
   }
 }
 
-test.each(PACKAGES)('%s: its version, its commands, and one line for wrong usage', async (name) => {
+// Every case starts programs, which takes long where many run at once.
+const LONG = { timeout: 120_000 };
+
+test.each(PACKAGES)('%s: its version, its commands, and one line for wrong usage', LONG, async (name) => {
   const manifest = JSON.parse(readFileSync(new URL(`packages/${name}/package.json`, root), 'utf8'));
   const [version, nothing, unknown, option] = await Promise.all([
     told(name, '--version'),
@@ -42,7 +45,7 @@ test.each(PACKAGES)('%s: its version, its commands, and one line for wrong usage
   });
 });
 
-test.each(PACKAGES)('%s: a reader that is gone is no stack, and no success', async (name) => {
+test.each(PACKAGES)('%s: a reader that is gone is no stack, and no success', LONG, async (name) => {
   const child = spawn(process.execPath, argumentsOf(name, ['--help']), { stdio: ['ignore', 'pipe', 'pipe'] });
   child.stdout.destroy();
   let stderr = '';

@@ -74,7 +74,7 @@ export async function imported(
   ledger: Ledger,
   session: Session,
   statement: string,
-  timeoutMs = 30_000,
+  timeoutMs = 120_000,
 ): Promise<void> {
   const db = ledger.tenancy.forOrg(session.org, session.principal);
   const deadline = performance.now() + timeoutMs;
