@@ -34,7 +34,9 @@ async function run(folder: string, code: string, env: Readonly<Record<string, st
   }
 }
 
-test('tenancy: what setup prints and the front page need is all the front page needs', { timeout: 120_000 }, async () => {
+test('tenancy: what setup prints and the front page need is all the front page needs', {
+  timeout: 120_000,
+}, async () => {
   const database = await createTestDatabase(inject('databaseUrl'), 'quick');
   try {
     const setup = block('packages/tenancy/README.md', 'setup.ts', database);
@@ -64,7 +66,9 @@ test('tenancy: what setup prints and the front page need is all the front page n
   }
 });
 
-test('audit: an event of the quick start is sealed and verified, and its deletion refused', { timeout: 120_000 }, async () => {
+test('audit: an event of the quick start is sealed and verified, and its deletion refused', {
+  timeout: 120_000,
+}, async () => {
   const database = await createTestDatabase(inject('databaseUrl'), 'quick');
   try {
     const [setup, app] = ['setup.ts', 'app.ts'].map((name) =>

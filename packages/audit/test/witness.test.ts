@@ -276,13 +276,9 @@ test('gives a usage and exit code 2 for wrong arguments', async () => {
   const stderr = { write: (text: string) => (told += text) };
   const args = ['--name', 'a b', '--dir', directory, '--log', `${LOG}=${log.key}`];
   expect(await run(args, { stdout: stderr, stderr, signal: AbortSignal.abort() })).toBe(2);
-  expect(() =>
-    createWitness({
-      signer: newSigner('w'),
-      logs: [{ origin: LOG, keys: [] }],
-      state: fileWitnessState(join(directory, 's')),
-    }),
-  ).toThrow(TypeError);
+  const keyless = [{ origin: LOG, keys: [] }];
+  const state = fileWitnessState(join(directory, 's'));
+  expect(() => createWitness({ signer: newSigner('w'), logs: keyless, state })).toThrow(TypeError);
 });
 
 test('killed between its state and its answer, it is asked again and cosigns the same head', async () => {

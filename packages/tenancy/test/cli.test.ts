@@ -134,7 +134,7 @@ describe('policies', () => {
     configure('nobody.ts', 'postgres://nobody@127.0.0.1:1/none');
     const { code, stdout } = cli('policies', '--json', '--config', 'nobody.ts');
     expect(code).toBe(2);
-    expect(JSON.parse(stdout).error.code).toBe('cli.unexpected');
+    expect(JSON.parse(stdout).error.code).toBe('cli.database');
   });
 });
 

@@ -81,7 +81,11 @@ describe('a handle', () => {
     async (host) => {
       const pool = new pg.Pool({ connectionString: `postgres://app:a-secret@${host}:1/x` });
       const handle = createTenancy<{ 'app.note': { id: string } }>({ pool }).forOrg(ORG_A, ALICE);
-      const refused = await handle.selectFrom('app.note').selectAll().execute().catch((error: Error) => error);
+      const refused = await handle
+        .selectFrom('app.note')
+        .selectAll()
+        .execute()
+        .catch((error: Error) => error);
       expect(refused).toMatchObject({ code: 'tenancy.connection_lost' });
       expect((refused as Error).message).toMatch(/nothing was sent/);
       expect((refused as Error).message).not.toContain('a-secret');

@@ -55,7 +55,7 @@ export async function loadConfig(directory: string, named: string | undefined): 
 
 function missing(directory: string, named: string | undefined): string {
   if (named !== undefined) return `there is no file ${resolve(directory, named)}`;
-  return `no ${NAMES.join(', ')} in ${directory}; it exports schema and connectionString as default, and --config names another file`;
+  return `no configuration: there is no ${NAMES.join(', ')} in ${directory}; it exports schema and connectionString as default, and --config names another file`;
 }
 
 function problemOf(config: unknown): string | undefined {
