@@ -108,7 +108,9 @@ test('FORCE is back for the attacks: what runs as the owner is bound too', async
 });
 
 test('whether the app role owns is asked for each owner, though once for all its tables', async () => {
-  await ddl(`create role $owner_other; grant $owner_other to $app; alter table app.invoice owner to $owner_other`);
+  await ddl(
+    `create role $owner_other; grant $owner_other to $app; alter table app.invoice owner to $owner_other`,
+  );
   const { attacks } = await probe({ owner: f.superuser, schema: goldenSchema(f.database.app) });
   await ddl('alter table app.invoice owner to $owner; drop role $owner_other');
   const crossed = attacks.filter(({ attack, outcome }) => attack === 'become owner' && outcome === 'crossed');
