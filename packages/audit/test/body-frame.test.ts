@@ -22,8 +22,9 @@ interface Taken {
   readonly target: string | null;
 }
 
-/** Appends all in one statement and says what became of each. */
-async function append(bodies: readonly string[]): Promise<readonly Taken[]> {
+/** Appends all in one statement, with as many behind them as make it look for kinds, and says what became of each. */
+async function append(asked: readonly string[]): Promise<readonly Taken[]> {
+  const bodies = [...asked, ...Array.from({ length: 4 }, () => '{"type":"pad.ded"}')];
   const ids = bodies.map(() => randomUUID());
   const settings = { 'ringfence.org_id': ORG_A, 'ringfence.actor': 'user:alice' };
   const answers = await sql<{ refused: string | null }>`
@@ -34,7 +35,7 @@ async function append(bodies: readonly string[]): Promise<readonly Taken[]> {
   const { rows } = await sql<{ id: string; canon: string; action: string; target: string | null }>`
     select id, canon, action, target from audit.event where id = any (${ids}::uuid[])`.execute(f.superuser);
   const byId = new Map(rows.map((row) => [row.id, row]));
-  return ids.map((id, n) => {
+  return ids.slice(0, asked.length).map((id, n) => {
     const { canon = null, action = null, target = null } = byId.get(id) ?? {};
     return { refused: answers.rows[n]?.refused ?? null, canon, action, target };
   });

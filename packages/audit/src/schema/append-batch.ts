@@ -9,7 +9,7 @@
  * The heads of the organisations are taken in their order, and skipped while somebody holds them: no wait, so no deadlock.
  */
 import { bodyCheck, CLOSING, CONTEXT_CHECK, LEAF, OPENING, TARGET } from './append.ts';
-import { hasFrame, MAX_FRAMES, QUOTES_OF, TARGET_ID_FROM_END } from './body-frame.ts';
+import { hasFrame, MAX_FRAMES, QUOTES_OF, TARGET_ID_FROM_END, WORTH_A_FRAME } from './body-frame.ts';
 import { FUNCTION_SETTINGS, linkExpression, type SchemaNames } from './names.ts';
 
 /** Events of one batch at most, which bounds how long its transaction holds the chains. */
@@ -127,7 +127,7 @@ begin
       else${bodyCheck(true)}
         the_action := parsed ->> 'type';
         the_target := ${TARGET};
-        if rule is null and i < size and frames < ${MAX_FRAMES} then
+        if rule is null and size - i >= ${WORTH_A_FRAME} and frames < ${MAX_FRAMES} then
           pattern := audit.body_frame(body, parsed);
           if pattern is not null then
             frames := frames + 1;

@@ -13,6 +13,9 @@
 /** Frames of one batch at most; a batch of more kinds reads the rest of them one by one. */
 export const MAX_FRAMES = 8;
 
+/** Events that must be to come in a batch for a frame to be made: with fewer it costs more than it saves. */
+export const WORTH_A_FRAME = 4;
+
 /** Strings of a framed body at most: LIKE recurses once for each wildcard. */
 const MAX_STRINGS = 250;
 
