@@ -90,10 +90,10 @@ export function hasForm(source: DataView, at: number, form: Form): boolean {
     const word = source.getInt32(at + Math.min(4 * index, length - 4), true);
     const mark = marks[index] as number;
     if ((word & mark) !== words[index]) return false;
-    // No byte of ASCII carries into the next, and a byte that is none has its high bit set, which refuses the word.
+    // Only bytes from 0x80 on carry into the next, and of those the first is neither a digit nor a letter.
     const digits = (word + 0x50505050) & ~(word + 0x46464646);
     const letters = (word + fromA) & ~(word + behindF);
-    if ((((digits | letters) & ~word) | mark | ~HIGH_BITS) !== -1) return false;
+    if ((digits | letters | mark | ~HIGH_BITS) !== -1) return false;
   }
   return true;
 }
