@@ -4,7 +4,6 @@ import { SignJWT } from 'jose';
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 import { BANK_FEED, createKey } from '../src/api-keys.ts';
-import { imported } from '../src/bank-import.ts';
 import { identityProvider } from '../src/demo/identity-provider.ts';
 import { approveEntry, postEntry, readEntry } from '../src/entries.ts';
 import { readLog, verifyLog } from '../src/log-access.ts';
@@ -355,22 +354,6 @@ test('the audit log is read and verified by whoever may, and that is in it', asy
     () => verifyLog(f.ledger, f.controller),
   ])
     await expect(run()).rejects.toMatchObject({ code: 'authz.denied' });
-});
-
-test('how an import ended is told to whoever may import, and to nobody else', async () => {
-  for (const session of [f.controller, f.reviewer, f.auditor])
-    await expect(imported(f.ledger, session, NOBODY)).rejects.toMatchObject({ code: 'authz.denied' });
-});
-
-test('the log names an entry as it is stored, however whoever asks spells its id', async () => {
-  const entry = await posted();
-  const spelt = entry.toUpperCase();
-  await readEntry(f.ledger, f.bookkeeper, spelt);
-  const review = await reviewEntry(f.ledger, f.reviewer, spelt, 'seen');
-  expect(await reviewsOf(f.ledger, f.controller, spelt)).toMatchObject([{ id: review }]);
-  await approve(f.controller, spelt);
-  for (const action of ['entry.read', 'entry.reviewed', 'entry.approved'])
-    expect(await lastEvent(action)).toMatchObject({ target: { id: entry } });
 });
 
 test('a role does what it is for and nothing else, also with a second factor a moment ago', () => {
