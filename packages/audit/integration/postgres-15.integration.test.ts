@@ -14,6 +14,7 @@ const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const FILES = [
   'append',
   'audit-guards',
+  'body-frame',
   'body-gate',
   'capture',
   'database-tampering',
@@ -26,6 +27,7 @@ const FILES = [
   'query',
   'record-together',
   'sealing',
+  'two-statements',
 ].map((name) => `packages/audit/test/${name}.test.ts`);
 
 interface Results {
