@@ -88,17 +88,20 @@ describe('a cached token', () => {
   test.each([
     ['exp', {}, 305_000],
     ['maxTokenAge', { exp: START + 80_000 }, 3_605_000],
-  ])('expires by %s in the millisecond in which it would for the first time it is seen', async (_, part, age) => {
-    const text = await token(part);
-    clock.pass(age - 1);
-    expect(await ask(text)).toBe('accepted');
-    clock.pass(1);
-    expect(await ask(text)).toBe('expired');
-    verifier = createTokenVerifier({ issuers: [issuer.config], revocations, clock });
-    expect(await ask(text)).toBe('expired');
-    clock.pass(999);
-    expect(await ask(text)).toBe('expired');
-  });
+  ])(
+    'expires by %s in the millisecond in which it would for the first time it is seen',
+    async (_, part, age) => {
+      const text = await token(part);
+      clock.pass(age - 1);
+      expect(await ask(text)).toBe('accepted');
+      clock.pass(1);
+      expect(await ask(text)).toBe('expired');
+      verifier = createTokenVerifier({ issuers: [issuer.config], revocations, clock });
+      expect(await ask(text)).toBe('expired');
+      clock.pass(999);
+      expect(await ask(text)).toBe('expired');
+    },
+  );
 
   test.each([
     ['jti', () => revocations.revokeToken(issuer.url, 'token-1')],

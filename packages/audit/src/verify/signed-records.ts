@@ -70,7 +70,12 @@ export class SignedRecords {
     for (const reason of this.#refused) find('unsigned', null, null, `a note in the export is ${reason}`);
     // Whoever takes the notes out of an export must not get by with it where signatures were asked for.
     if (this.#checkpoints.length + this.#refused.length === 0)
-      find('unsigned', null, null, 'no checkpoint is in the export and none was kept: nothing of it is signed');
+      find(
+        'unsigned',
+        null,
+        null,
+        'no checkpoint is in the export and none was kept: nothing of it is signed',
+      );
     for (const { size, root } of this.#checkpoints) {
       const found = this.#roots.get(size);
       if (size > last) {
