@@ -140,7 +140,7 @@ test('the guide does what it says', { timeout: 60_000 }, async () => {
   const wrong = await run('verify', '--directory', '.', '--org', org);
   expect([wrong.code, wrong.err]).toEqual([
     2,
-    'cli.usage: a copy is verified with --org, --origin and --key\n',
+    'cli.usage: a copy is verified with --org, --origin and --key (--help shows how)\n',
   ]);
 });
 
