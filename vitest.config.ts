@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import type { ViteUserConfig } from 'vitest/config';
 
 const source = { conditions: ['@ringfence/source'] };
@@ -12,6 +13,8 @@ const config: ViteUserConfig = {
       enabled: true,
       include: ['packages/*/test/**/*.test-d.ts', 'examples/*/test/**/*.test-d.ts'],
     },
+    // One less than the cores would be a single one on two cores, where the tests wait for PostgreSQL half of the time.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     testTimeout: 30_000,
     hookTimeout: 60_000,
   },
