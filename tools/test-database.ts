@@ -3,6 +3,7 @@
  * Roles are those of the design: an owner that runs migrations, an app login without privileges of its own, an auditor.
  */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 
 /** A fresh database and its roles. */
@@ -83,10 +84,17 @@ export async function createTestDatabase(serverUrl: string, label: string): Prom
     copier,
     drop: () =>
       asSuperuser(serverUrl, async (client) => {
+        // A pool has ended before its sessions have: one that is ended by force says so, to nobody who listens.
+        for (let tries = 0; tries < 100 && (await sessions(client, name)) > 0; tries++) await delay(10);
         await client.query(`drop database if exists ${name} with (force)`);
         await client.query(`drop role if exists ${logins.join(', ')}, ${owner}`);
       }),
   };
+}
+
+async function sessions(client: pg.Client, database: string): Promise<number> {
+  const count = 'select count(*)::integer as n from pg_stat_activity where datname = $1';
+  return (await client.query(count, [database])).rows[0].n;
 }
 
 async function asSuperuser(url: string, run: (client: pg.Client) => Promise<void>): Promise<void> {
