@@ -137,7 +137,7 @@ export async function waitingForLocks(superuser: Kysely<Tables>): Promise<number
   return rows[0]?.n ?? 0;
 }
 
-/** What a promise resolves with; fails as soon as any session waits for a lock meanwhile. */
+/** What a promise resolves with; an assertion fails once one of the sessions waits for a lock meanwhile. */
 export async function withoutLockWait<T>(superuser: Kysely<Tables>, promise: Promise<T>): Promise<T> {
   const settled = promise.then(
     () => true,

@@ -6,27 +6,13 @@ import type { ApiKeys } from '../src/keys/index.ts';
 import { KeyFormat } from '../src/keys/key-format.ts';
 import { createSessionGuard } from '../src/session/index.ts';
 import { memoryApiKeyStore } from '../src/testing/index.ts';
+import { work } from './counted-crypto.ts';
 import { DAY, KeyWorld, type keyResources, stricterPolicy, widerPolicy } from './keys-fixture.ts';
 import { ORG_A, ORG_B, TestIssuer } from './session-fixture.ts';
 
-const work = vi.hoisted(() => ({ macs: 0, comparisons: 0, digests: 0 }));
 vi.mock('node:crypto', async (original) => {
-  const crypto = await original<typeof import('node:crypto')>();
-  return {
-    ...crypto,
-    createHmac: (...args: Parameters<typeof crypto.createHmac>) => {
-      work.macs += 1;
-      return crypto.createHmac(...args);
-    },
-    hash: (...args: Parameters<typeof crypto.hash>) => {
-      work.digests += 1;
-      return crypto.hash(...args);
-    },
-    timingSafeEqual: (...args: Parameters<typeof crypto.timingSafeEqual>) => {
-      work.comparisons += 1;
-      return crypto.timingSafeEqual(...args);
-    },
-  };
+  const { counted } = await import('./counted-crypto.ts');
+  return counted(await original());
 });
 
 const issuer = await TestIssuer.start();

@@ -90,3 +90,13 @@ export async function codeOf(run: Promise<unknown>): Promise<unknown> {
   }
   throw new Error('expected a rejection');
 }
+
+/** Parsers of an application, of which the one for bigint fails. */
+export const BIGINT_UNPARSABLE = {
+  getTypeParser: (oid: number) => {
+    if (oid !== 20) return String;
+    return () => {
+      throw new Error('unparsable');
+    };
+  },
+} as unknown as pg.CustomTypesConfig;

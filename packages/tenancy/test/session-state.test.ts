@@ -2,7 +2,16 @@ import { type CompiledQuery, sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { createTenancy, type OrgDb } from '../src/index.ts';
-import { ALICE, codeOf, type Fixture, fixture, ORG_A, ORG_B, type Tables } from './fixture.ts';
+import {
+  ALICE,
+  BIGINT_UNPARSABLE,
+  codeOf,
+  type Fixture,
+  fixture,
+  ORG_A,
+  ORG_B,
+  type Tables,
+} from './fixture.ts';
 
 /** One physical connection, so that whoever comes next borrows what the attacker had. */
 let f: Fixture;
@@ -20,10 +29,6 @@ beforeEach(() => {
 const notesOf = (db: OrgDb<Tables>) =>
   db.selectFrom('app.note').select(['org_id', 'id']).orderBy('id').execute();
 const OWN_B = [{ org_id: ORG_B, id: 'n1' }];
-
-function unparsable(): never {
-  throw new Error('unparsable');
-}
 
 describe('what a former borrower left', () => {
   test('a prepared statement replaced under its name does not run with the next context', async () => {
@@ -217,12 +222,7 @@ describe('what a former borrower left', () => {
   });
 
   test('COPY within a batch ends the connection, also where a parser of the application failed before it', async () => {
-    const failing = { getTypeParser: (oid: number) => (oid === 20 ? unparsable : String) };
-    const pool = new pg.Pool({
-      connectionString: f.database.appUrl,
-      max: 1,
-      types: failing as unknown as pg.CustomTypesConfig,
-    });
+    const pool = new pg.Pool({ connectionString: f.database.appUrl, max: 1, types: BIGINT_UNPARSABLE });
     pool.on('error', () => {});
     const handle = createTenancy<Tables>({ pool, contextKey: f.contextKey }).forOrg(ORG_A, ALICE);
     await sql`select 1`.execute(handle);

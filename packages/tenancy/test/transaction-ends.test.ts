@@ -3,7 +3,7 @@ import { sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { atCommit, createTenancy, type OrgDb } from '../src/index.ts';
-import { ALICE, codeOf, type Fixture, fixture, ORG_A, type Tables } from './fixture.ts';
+import { ALICE, BIGINT_UNPARSABLE, codeOf, type Fixture, fixture, ORG_A, type Tables } from './fixture.ts';
 
 let f: Fixture;
 let a: OrgDb<Tables>;
@@ -14,10 +14,6 @@ afterAll(() => f.close());
 beforeEach(() => {
   a = f.tenancy.forOrg(ORG_A, ALICE);
 });
-
-function unparsable(): never {
-  throw new Error('unparsable');
-}
 
 describe('a transaction', () => {
   test('whose first statement cannot be sent still begins with the second', async () => {
@@ -45,12 +41,7 @@ describe('a transaction', () => {
   });
 
   test('that has committed says so, also when a row of what was queued for COMMIT cannot be read', async () => {
-    const types = { getTypeParser: (oid: number) => (oid === 20 ? unparsable : String) };
-    const pool = new pg.Pool({
-      connectionString: f.database.appUrl,
-      max: 1,
-      types: types as unknown as pg.CustomTypesConfig,
-    });
+    const pool = new pg.Pool({ connectionString: f.database.appUrl, max: 1, types: BIGINT_UNPARSABLE });
     const handle = createTenancy<Tables>({ pool, contextKey: f.contextKey }).forOrg(ORG_A, ALICE);
     const queued = await handle.transaction().execute(async (trx) => {
       await trx.insertInto('app.tag').values({ org_id: ORG_A, id: 'committed', label: 'x' }).execute();
