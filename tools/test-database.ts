@@ -22,6 +22,8 @@ export interface TestDatabase {
   readonly checkpointerUrl: string;
   /** URL of the login that only copies the audit log to a write-once store. */
   readonly copierUrl: string;
+  /** URL of the login that only prunes the audit log. */
+  readonly retentionUrl: string;
   /** Name of the owner role. */
   readonly owner: string;
   /** Name of the app role. */
@@ -34,6 +36,8 @@ export interface TestDatabase {
   readonly checkpointer: string;
   /** Name of the copier's role. */
   readonly copier: string;
+  /** Name of the role that prunes. */
+  readonly retention: string;
   /** Drops the database and its roles. */
   drop(): Promise<void>;
 }
@@ -48,7 +52,8 @@ export async function createTestDatabase(serverUrl: string, label: string): Prom
   const queue = `queue_${suffix}`;
   const checkpointer = `checkpointer_${suffix}`;
   const copier = `copier_${suffix}`;
-  const logins = [app, keys, queue, checkpointer, copier];
+  const retention = `retention_${suffix}`;
+  const logins = [app, keys, queue, checkpointer, copier, retention];
   const password = randomBytes(16).toString('hex');
   await asSuperuser(serverUrl, async (client) => {
     await client.query(`create role ${owner} login nosuperuser nobypassrls password '${password}'`);
@@ -76,12 +81,14 @@ export async function createTestDatabase(serverUrl: string, label: string): Prom
     queueUrl: urlFor(queue),
     checkpointerUrl: urlFor(checkpointer),
     copierUrl: urlFor(copier),
+    retentionUrl: urlFor(retention),
     owner,
     app,
     keys,
     queue,
     checkpointer,
     copier,
+    retention,
     drop: () =>
       asSuperuser(serverUrl, async (client) => {
         // A pool has ended before its sessions have: one that is ended by force says so, to nobody who listens.

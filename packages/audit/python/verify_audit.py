@@ -16,7 +16,7 @@ STR = rb'"((?:[^"\\\x00-\x1f]|\\["\\bfnrt]|\\u00[01][0-9a-f])*)"'
 HEADER = re.compile(rb'\{"format":"ringfence-audit-export","from":\{"hash":"' + H + rb'","seq":' + N
                     + rb'\},"org":"' + U + rb'","v":1\}')
 LINK = re.compile(rb'\{"canon":(?:null|' + STR + rb'|(\{.*)),"hash":"' + H + rb'","id":"' + U
-                  + rb'","seq":([1-9][0-9]{0,15})\}')
+                  + rb'"(?:,"leaf":"' + H + rb'")?,"seq":([1-9][0-9]{0,15})\}')
 NOTE = re.compile(rb'\{"note":' + STR + rb"\}")
 END = re.compile(rb'\{"end":\{"hash":"' + H + rb'","seq":' + N + rb"\}\}")
 TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
@@ -84,6 +84,7 @@ class Chain:
         self.org_bytes = bytes.fromhex(org.replace("-", ""))
         self.found, self.broken, self.heads = set(), [], heads
         self.last_broken, self.inserted, self.shift = None, None, 0
+        self.gone, self.gone_hash, self.said, self.record_seen = 0, b"", 0, False
         if len({head[0] for head in heads}) < len(set(heads)):
             self.found.add("forked")
         self.compare()
@@ -99,18 +100,19 @@ class Chain:
         self.seq, self.previous, self.last_broken = self.seq + 1, None, None
         self.found.add("malformed")
 
-    def step(self, seq, event_id, stored, canon):
+    def step(self, seq, event_id, stored, canon, leaf=None):
         if seq <= self.seq:
             self.found.add("forked" if seq == self.seq else "reordered")
             return
         if seq > self.seq + 1:
             self.found.add("deleted")
             self.previous = self.last_broken = None
-        if canon is None:
+        if canon is None and (leaf is None or self.record_seen):
             self.found.add("deleted")
             self.last_broken = None
         else:
-            self.check(seq, event_id, stored, sha(b"\0", canon), canon)
+            self.record_seen = self.record_seen or canon is not None
+            self.check(seq, event_id, stored, leaf if canon is None else sha(b"\0", canon), canon)
         self.seq, self.last, self.previous = seq, stored, stored
         self.compare()
 
@@ -120,7 +122,25 @@ class Chain:
             self.broken.append(self.last_broken)
             return
         self.last_broken = None
-        self.found |= {record_class(canon, self.org, event_id)} - {None}
+        if canon is None:
+            self.gone, self.gone_hash = seq, stored
+        else:
+            self.found |= {record_class(canon, self.org, event_id) or self.hear(seq, canon)} - {None}
+
+    def hear(self, seq, canon):
+        """What is wrong with a record behind others that are gone, as the record of their pruning."""
+        event = json.loads(canon)["event"]
+        if self.gone <= self.said or event.get("type") != "log.pruned":
+            return None
+        data = event.get("data")
+        through, kept = (data.get("through"), data.get("hash")) if isinstance(data, dict) else (None, None)
+        if (not isinstance(through, int) or isinstance(through, bool) or through >= seq
+                or not isinstance(kept, str) or not re.fullmatch(H.decode(), kept)):
+            return "malformed"
+        if through == self.gone and kept != self.gone_hash.hex():
+            return "edited"
+        self.said = max(self.said, through)
+        return None
 
     def holds(self, seq, stored, leaf):
         place, inserted = seq + self.shift, self.inserted
@@ -165,6 +185,8 @@ class Chain:
         self.found |= explained or ({"edited"} if self.broken else set())
         if any(seq > self.seq for seq, _ in self.heads):
             self.found.add("cut")
+        if self.gone > self.said:
+            self.found.add("deleted")
         return self.found
 
 
@@ -189,9 +211,11 @@ def verify(data, heads):
         text = unescape(match[1]) if match and match[1] is not None else None
         canon = match[2] if match and match[2] is not None else text
         note = NOTE.fullmatch(short) if not links and notes < 1000 else None
-        if match and int(match[5]) <= SAFE and (match[1] is None or is_odd(text)):
+        leaf = bytes.fromhex(match[5].decode()) if match and match[5] else None
+        if (match and int(match[6]) <= SAFE and (match[1] is None or is_odd(text))
+                and (leaf is None or (match[1] is None and match[2] is None))):
             links = True
-            chain.step(int(match[5]), match[4].decode(), bytes.fromhex(match[3].decode()), canon)
+            chain.step(int(match[6]), match[4].decode(), bytes.fromhex(match[3].decode()), canon, leaf)
         elif note and is_text(unescape(note[1])):
             notes += 1
         else:

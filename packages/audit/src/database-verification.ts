@@ -38,7 +38,9 @@ export interface DatabaseReport extends ChainReport {
  */
 const PAGE = `
 select s.seq::text as seq, s.event_id::text as id, encode(s.hash, 'hex') as hash, '=' || e.canon as canon,
-       encode(e.leaf, 'hex') as leaf, '=' || e.actor as actor, e.action, '=' || e.target as target,
+       case when e.canon is not null then encode(e.leaf, 'hex') else (
+         select encode(r.leaf, 'hex') from audit.pruned r
+          where r.org_id = s.org_id and r.seq = s.seq and r.event_id = s.event_id) end as leaf, '=' || e.actor as actor, e.action, '=' || e.target as target,
        to_char(e.at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at
   from audit.seal s left join audit.event e on e.org_id = s.org_id and e.id = s.event_id
  where s.org_id = $1::uuid and s.seq > $2::bigint order by s.seq limit $3::int`;

@@ -34,6 +34,8 @@ export type AuditErrorCode =
   | 'audit.uncaptured'
   /** A name for generated SQL is not lower-case letters, digits and `_`, or a context expression is not `schema.function()`. Fix: rename it. */
   | 'audit.invalid_identifier'
+  /** A pruning was asked for what must still be kept. Fix: ask for an earlier time; how long events are kept at the least is set in the migration. */
+  | 'audit.not_prunable'
   /** The data subject was erased: nothing of it can be recorded or opened any more. Fix: use a new id for a person who comes back. */
   | 'audit.subject_erased'
   /** The organisation has no such event, or the event no such personal field. Fix: take the id and the field from a page of the query API. */
@@ -112,6 +114,14 @@ const REFUSALS: Readonly<Record<string, readonly [AuditErrorCode, string]>> = {
   'audit.not_canonical': [
     'audit.not_canonical',
     'the event body is not the canonical form of one JSON object, or of a reserved type: append through prepare',
+  ],
+  'audit.not_prunable': [
+    'audit.not_prunable',
+    'events of that time must still be kept: prune only what is older than the days of retention in the migration',
+  ],
+  'audit.history_changed': [
+    'audit.history_changed',
+    'what was to be pruned does not verify, and nothing was pruned: run verify, which says where the log was changed',
   ],
   'audit.sealer_isolation': [
     'audit.sealer_isolation',

@@ -39,7 +39,10 @@ const PAGE = `
 select max(p.seq)::text as last, string_agg(
          '{"canon":' || case when e.canon is null then 'null'
            when left(e.canon, 1) = '{' and strpos(e.canon, E'\\n') = 0 then e.canon else to_json(e.canon)::text end
-         || ',"hash":"' || encode(p.hash, 'hex') || '","id":"' || p.event_id::text || '","seq":' || p.seq::text
+         || ',"hash":"' || encode(p.hash, 'hex') || '","id":"' || p.event_id::text
+         || case when e.canon is null then coalesce((select '","leaf":"' || encode(r.leaf, 'hex') from audit.pruned r
+              where r.org_id = $1::uuid and r.seq = p.seq and r.event_id = p.event_id), '') else '' end
+         || '","seq":' || p.seq::text
          || E'}\\n', '' order by p.seq) as lines
   from (select s.seq, s.event_id, s.hash from audit.seal s
          where s.org_id = $1::uuid and s.seq > $2::bigint and s.seq <= $3::bigint order by s.seq limit $4::int) p

@@ -21,6 +21,7 @@ import type { SchemaNames } from './schema/names.ts';
 import { PERSONAL_CALLABLE, personalValues } from './schema/personal.ts';
 import { QUERY_INDEXES } from './schema/query-indexes.ts';
 import { readerCheck } from './schema/reading.ts';
+import { PRUNED, prunedAccess, pruning } from './schema/retention.ts';
 import { SEALING } from './schema/seal.ts';
 import { TABLES, tableAccess } from './schema/tables.ts';
 
@@ -36,6 +37,16 @@ export interface AuditMigrationOptions {
   readonly checkpointerRole?: string;
   /** The login role of the process that copies to a write-once store: reads every organisation's log, adds what it copied. Default: none. */
   readonly copierRole?: string;
+  /**
+   * Lets a login role prune what is older than a number of days: see `@ringfence/audit/retention`. The number is part of the
+   * function: no caller can undercut it. Default: nobody prunes.
+   */
+  readonly retention?: {
+    /** The login role of the process that prunes. It may do nothing else. */
+    readonly role: string;
+    /** Days that an event is kept at the least, an integer from 1 to 36 500. */
+    readonly afterDays: number;
+  };
   /**
    * Who acts: a call without arguments, `schema.function()`, that returns `org_id uuid`, `actor text` and `request_id text`
    * and raises when there is no organisation or no actor. One call, so that a signed context is verified once an event.
@@ -57,6 +68,7 @@ export interface SqlMigration {
  * The migrations of schema `audit`, in order.
  *
  * @throws RingfenceAuditError `audit.invalid_identifier` when a role or a context expression is not plain.
+ * @throws TypeError when `retention.afterDays` is out of range.
  * @example
  * ```ts
  * const [first] = auditMigrations({
@@ -73,6 +85,7 @@ export function auditMigrations(options: AuditMigrationOptions): readonly SqlMig
     auditor: options.auditorRole === undefined ? undefined : identifier(options.auditorRole),
     checkpointer: options.checkpointerRole === undefined ? undefined : identifier(options.checkpointerRole),
     copier: options.copierRole === undefined ? undefined : identifier(options.copierRole),
+    retention: options.retention === undefined ? undefined : retentionOf(options.retention),
     context,
     org: `(${context}).org_id`,
   };
@@ -102,6 +115,7 @@ grant usage on schema audit to ${names.app}${names.auditor === undefined ? '' : 
 ${options.context === undefined ? DEFAULT_CONTEXT : ''}
 ${TABLES}
 ${tableAccess(names)}
+${PRUNED}
 ${GUARDS}
 ${EVENT_BODY}
 ${BODY_FRAME}
@@ -117,14 +131,24 @@ ${CHECKPOINTS}
 ${checkpointAccess(names)}
 ${COPIES}
 ${copyAccess(names)}
+${prunedAccess(names)}
+${pruning(names)}
 revoke all on all functions in schema audit from public, ${names.app};
 ${callable.map((signature) => `grant execute on function audit.${signature} to ${names.app};`).join('\n')}
 ${names.auditor === undefined ? '' : `grant execute on function audit.assert_reads(uuid) to ${names.auditor};`}
 ${names.copier === undefined ? '' : `grant execute on function audit.assert_reads(uuid) to ${names.copier};`}
+${names.retention === undefined ? '' : `grant execute on function audit.prune(uuid, timestamp with time zone, text) to ${names.retention.role};`}
 ${owner === undefined ? '' : 'set local role none;'}
 `,
     },
   ];
+}
+
+function retentionOf({ role, afterDays }: NonNullable<AuditMigrationOptions['retention']>) {
+  if (!Number.isSafeInteger(afterDays) || afterDays < 1 || afterDays > 36_500) {
+    throw new TypeError('retention.afterDays: expected an integer from 1 to 36500');
+  }
+  return { role: identifier(role), afterDays };
 }
 
 /** The same migrations for Kysely's migrator, by name. */

@@ -73,6 +73,7 @@ export async function fixture(serverUrl: string, poolSize = 20): Promise<Fixture
     appRole: database.app,
     checkpointerRole: database.keys,
     copierRole: database.queue,
+    retention: { role: database.retention, afterDays: 365 },
   }))
     await sql.raw(up).execute(owner);
   await sql

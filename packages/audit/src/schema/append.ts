@@ -21,7 +21,7 @@ export const CONTEXT_CHECK = `
 
 /** Expression: the type of an event is one that only functions of this schema record. */
 export function reservedType(event: string): string {
-  return `${event} ->> 'type' = 'subject.erased' or ${event} ->> 'type' like 'row.%'`;
+  return `${event} ->> 'type' in ('subject.erased', 'log.pruned') or ${event} ->> 'type' like 'row.%'`;
 }
 
 /**
@@ -53,7 +53,7 @@ export function bodyCheck(reserved: boolean): string {
           ? `
     elsif ${reservedType('parsed')} or parsed ? 'personal' then
       rule := 'audit.not_canonical';
-      problem := 'reserved: erasures, row changes and personal values have functions of their own';`
+      problem := 'reserved: erasures, prunings, row changes and personal values have functions of their own';`
           : ''
       }
     end if;

@@ -10,6 +10,8 @@ export interface SchemaNames {
   readonly checkpointer: string | undefined;
   /** A role that copies every log to a write-once store, when there is one. */
   readonly copier: string | undefined;
+  /** Who prunes, and after how many days at the earliest, when somebody does. */
+  readonly retention: { readonly role: string; readonly afterDays: number } | undefined;
   /** Expression of type uuid: the organisation of the transaction. */
   readonly org: string;
   /** Call that returns org_id, actor and request_id of the transaction. */

@@ -52,8 +52,9 @@ language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   if exists (select from gone g where not exists (
        select from audit.subject s
-        where s.org_id = g.org_id and s.subject = g.subject and s.erasing_at is not null)) then
-    raise exception 'DELETE on audit.personal refused: a value goes away only when its subject is erased'
+        where s.org_id = g.org_id and s.subject = g.subject and s.erasing_at is not null)
+       and not exists (select from audit.pruned p where p.org_id = g.org_id and p.event_id = g.event_id)) then
+    raise exception 'DELETE on audit.personal refused: a value goes away only when its subject is erased or its event pruned'
       using errcode = '42501', schema = 'audit', table = 'personal', constraint = 'audit.append_only';
   end if;
   return null;

@@ -14,6 +14,7 @@ import {
   toHex,
   uuidBytes,
 } from './link.ts';
+import { PrunedRecords } from './pruned-records.ts';
 import { RecordBytes } from './record-bytes.ts';
 import type { ChainHead, ChainReport, Finding, FindingClass, RecordColumns } from './report.ts';
 import { isUuid, readRow, recordProblem } from './row.ts';
@@ -44,7 +45,7 @@ export interface Link {
   readonly hash: Uint8Array;
   /** False when the link has no record any more. */
   readonly hasRecord: boolean;
-  /** Stored leaf, where the source keeps one. */
+  /** Stored leaf, where the source keeps one; what is left of a record that was pruned. */
   readonly leaf?: Uint8Array | null;
   /** Columns that repeat the record. */
   readonly columns?: RecordColumns | undefined;
@@ -82,6 +83,9 @@ export class ChainWalk {
   #inserted: { readonly link: BrokenLink; readonly next: BrokenLink } | undefined;
   #checked = 0;
   #count = 0;
+  readonly #pruned = new PrunedRecords();
+  /** Whether a link of this walk had its record: what is gone behind it was not pruned. */
+  #recordSeen = false;
 
   constructor({ sha256, org, from, expectedHead, seen }: WalkOptions) {
     this.#sha256 = sha256;
@@ -106,7 +110,7 @@ export class ChainWalk {
 
   /** Whether nothing was found so far: what comes next depends on the last link alone. */
   get isSound(): boolean {
-    return this.#count === 0 && this.#broken.length === 0;
+    return this.#count === 0 && this.#broken.length === 0 && !this.#pruned.isPending;
   }
 
   /** Kept heads behind one place, up to another. */
@@ -120,6 +124,7 @@ export class ChainWalk {
     this.#seq = head.seq;
     this.#last.set(fromHex(head.hash));
     this.#joined = true;
+    this.#recordSeen = true;
     this.#compareHead();
   }
 
@@ -196,6 +201,14 @@ export class ChainWalk {
         this.find(found.class, found.seq, found.eventId, found.detail);
       }
     }
+    const gone = this.#pruned.unexplained();
+    if (gone !== undefined) {
+      const what =
+        gone.from === gone.to
+          ? 'the record of this link is'
+          : `the records of links ${gone.from} to ${gone.to} are`;
+      this.find('deleted', gone.from, null, `${what} gone, and the chain tells of no pruning`);
+    }
     const [farthest] = this.#expected;
     if (farthest !== undefined && farthest.seq > this.#seq) {
       const missing = farthest.seq - this.#seq;
@@ -208,6 +221,7 @@ export class ChainWalk {
       head: { seq: this.#seq, hash: toHex(this.#last) },
       findings,
       findingCount: this.#count,
+      pruned: this.#pruned.count,
     };
   }
 
@@ -250,12 +264,13 @@ export class ChainWalk {
     const org = this.#orgText;
     if (hasher === undefined || org === undefined) return;
     const { seq } = row;
-    if (!row.hasRecord) {
+    const leaf = row.hasRecord ? hasher.leaf(this.record.leafInput) : row.leaf;
+    if (leaf == null || (!row.hasRecord && this.#recordSeen)) {
       this.find('deleted', seq, row.eventId, 'the record of this link is gone');
       this.#lastBroken = undefined;
       return;
     }
-    const leaf = hasher.leaf(this.record.leafInput);
+    this.#recordSeen ||= row.hasRecord;
     this.#seen?.(seq, leaf.slice());
     if (this.#joined && !this.#linkHolds(hasher, leaf, row)) {
       this.#lastBroken = this.#brokenAt(row, leaf);
@@ -263,7 +278,11 @@ export class ChainWalk {
       return;
     }
     this.#lastBroken = undefined;
-    const problem = recordProblem(org, row, this.record);
+    if (!row.hasRecord) {
+      this.#pruned.take(seq, row.hash);
+      return;
+    }
+    const problem = recordProblem(org, row, this.record) ?? this.#pruned.hear(seq, this.record);
     if (problem !== undefined) this.find(problem.class, seq, row.eventId, problem.detail);
     else if (row.leaf != null && !sameBytes(leaf, row.leaf))
       this.find('edited', seq, row.eventId, 'the stored leaf is not that of the record');

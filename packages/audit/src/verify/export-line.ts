@@ -20,6 +20,7 @@ const NOTE = bytesOf('{"note":"');
 const NOTE_END = bytesOf('"}');
 const HASH = fixedText(',"hash":"');
 const ID = fixedText('","id":"');
+const LEAF = fixedText('","leaf":"');
 const SEQ = fixedText('","seq":');
 /** From the end of a record to its number. */
 const NUMBER_AT = HASH.length + 64 + ID.length + 36 + SEQ.length;
@@ -44,6 +45,15 @@ export class LinkLine {
   readonly hash: Uint8Array = new Uint8Array(32);
   /** False for a link without a record. */
   hasRecord = false;
+  /** What is left of a record that was pruned; valid until the next line. */
+  leaf: Uint8Array | null = null;
+  readonly #leaf = new Uint8Array(32);
+
+  /** Takes the leaf of 64 hex digits at a place; false when others stand there. */
+  takeLeaf(words: DataView, at: number): boolean {
+    this.leaf = this.#leaf;
+    return copyHash(words, at, this.#leaf);
+  }
 
   /** Id of the event. */
   get eventId(): string {
@@ -131,7 +141,14 @@ function readPlace(line: Uint8Array, words: DataView, least: number, end: number
   const to = end - 1;
   let seqAt = to;
   while (seqAt > least && isDigit(line[seqAt - 1] as number)) seqAt--;
-  const idAt = seqAt - SEQ.length - 36;
+  link.leaf = null;
+  let idEnd = seqAt - SEQ.length;
+  const leafAt = idEnd - 64;
+  if (leafAt - LEAF.length > least && isAt(words, leafAt - LEAF.length, LEAF)) {
+    if (!link.takeLeaf(words, leafAt)) return -1;
+    idEnd = leafAt - LEAF.length;
+  }
+  const idAt = idEnd - 36;
   const hashAt = idAt - ID.length - 64;
   const at = hashAt - HASH.length;
   if (at < least || line[to] !== CLOSE || !isAt(words, at, HASH)) return -1;
@@ -143,7 +160,7 @@ function readPlace(line: Uint8Array, words: DataView, least: number, end: number
   return at;
 }
 
-/** Reads the record: itself, as a string where it could be no line, or null. */
+/** Reads the record: itself, as a string where it could be no line, or null. Only null has a leaf beside it. */
 function readCanon(
   source: Uint8Array,
   words: DataView,
@@ -152,12 +169,12 @@ function readCanon(
   record: RecordBytes,
   link: LinkLine,
 ): boolean {
-  link.hasRecord = true;
-  if (source[from] === OPEN) {
+  link.hasRecord = link.leaf === null;
+  if (source[from] === OPEN && link.hasRecord) {
     record.setBytes(source, from, to);
     return true;
   }
-  if (source[from] === QUOTE) {
+  if (source[from] === QUOTE && link.hasRecord) {
     return record.setEscaped(source, from + 1, to) === to - 1 && !standsForItself(record);
   }
   link.hasRecord = false;

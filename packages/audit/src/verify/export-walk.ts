@@ -100,7 +100,7 @@ export class ExportWalk {
       const finding = { class: 'malformed', seq: null, eventId: null, detail: this.#refused ?? '' } as const;
       const { seq, hash } = this.#from;
       const nothing = { from: { seq, hash }, head: { seq, hash }, notes: [] };
-      return { ok: false, checked: 0, findings: [finding], findingCount: 1, ...nothing };
+      return { ok: false, checked: 0, findings: [finding], findingCount: 1, pruned: 0, ...nothing };
     }
     if (this.#lines.rest > 0) walk.find('malformed', null, null, 'the last line does not end');
     if (this.#end === undefined) walk.find('cut', walk.seq + 1, null, 'the export has no end line');

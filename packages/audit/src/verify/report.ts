@@ -30,7 +30,7 @@ export interface ChainRow {
   readonly eventId: string;
   /** Stored record; null when the link has no record any more. */
   readonly canon: string | null;
-  /** Stored leaf, 32 bytes; null when the link has no record any more. */
+  /** Stored leaf, 32 bytes: it outlives a record that was pruned; null when it is gone too. */
   readonly leaf: Uint8Array | null;
   /** Stored link, 32 bytes. */
   readonly hash: Uint8Array;
@@ -42,7 +42,7 @@ export interface ChainRow {
  * What was done to a log.
  *
  * - `edited`: a record is not the one that was sealed;
- * - `deleted`: a link or a record inside the chain is gone, or a personal value without an erasure;
+ * - `deleted`: a link is gone, a record without a pruning that the chain tells of, or a personal value without an erasure;
  * - `inserted`: a record or personal value was put in past `audit.append`;
  * - `reordered`: sealed records changed places;
  * - `cut`: the end of the chain is gone;
@@ -88,6 +88,8 @@ export interface ChainReport {
   readonly findings: readonly Finding[];
   /** Number of findings, also those beyond the list. */
   readonly findingCount: number;
+  /** Records that were pruned under a retention policy, as the chain itself says. Their links are verified. Not damage, so no findings. */
+  readonly pruned: number;
 }
 
 /** The verdict on an export. */

@@ -24,7 +24,7 @@ export function readRow(value: unknown): ChainRow | undefined {
     if (!Number.isSafeInteger(seq) || seq < 1) return undefined;
     if (canon !== null && typeof canon !== 'string') return undefined;
     if (leaf !== null && !isDigest(leaf)) return undefined;
-    if ((canon === null) !== (leaf === null) || !isDigest(hash)) return undefined;
+    if ((canon !== null && leaf === null) || !isDigest(hash)) return undefined;
     return { org, seq, eventId, canon, leaf, hash, ...(columns === undefined ? {} : { columns }) };
   } catch {
     return undefined; // a getter or a proxy that throws is no row
