@@ -8,7 +8,7 @@ import { kyselyOf, type Tables } from './fixture.ts';
 import { type LoopbackS3, loopbackS3 } from './loopback-s3.ts';
 
 /** Days ago that the old events of these tests were recorded. */
-export const OLD_DAYS = 400;
+const OLD_DAYS = 400;
 
 export interface RetentionFixture extends CopyFixture {
   readonly store: WriteOnceStore;
