@@ -8,6 +8,7 @@ const config: ReturnType<typeof defineConfig> = defineConfig({
     query: 'src/query/index.ts',
     cli: 'src/cli/main.ts',
     capture: 'src/capture/index.ts',
+    retention: 'src/retention/index.ts',
     doctor: 'src/doctor/index.ts',
     otel: 'src/otel/index.ts',
     checkpoint: 'src/checkpoint/index.ts',

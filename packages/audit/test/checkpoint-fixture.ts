@@ -34,8 +34,11 @@ export interface CheckpointFixture extends Fixture {
   tamper(run: (trx: Transaction<Tables>) => Promise<unknown>): Promise<void>;
 }
 
-export async function checkpointFixture(serverUrl: string): Promise<CheckpointFixture> {
-  const base = await fixture(serverUrl);
+export async function checkpointFixture(
+  serverUrl: string,
+  retentionDays?: number,
+): Promise<CheckpointFixture> {
+  const base = await fixture(serverUrl, undefined, retentionDays);
   const signing = kyselyOf<Tables>(base.database.keysUrl, 12);
   const { privateKey } = generateKeyPairSync('ed25519');
   const pem = privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();

@@ -27,8 +27,8 @@ export interface CopyFixture extends CheckpointFixture {
   verify(org: OrgId, store: WriteOnceStore, options?: Partial<VerifyCopyOptions>): Promise<CopyReport>;
 }
 
-export async function copyFixture(serverUrl: string): Promise<CopyFixture> {
-  const base = await checkpointFixture(serverUrl);
+export async function copyFixture(serverUrl: string, retentionDays?: number): Promise<CopyFixture> {
+  const base = await checkpointFixture(serverUrl, retentionDays);
   const copying = kyselyOf<Tables>(base.database.queueUrl, 12);
   const keyLine = verifierKeyOf(base.signer);
   return {

@@ -63,7 +63,7 @@ export interface Fixture {
   close(): Promise<void>;
 }
 
-export async function fixture(serverUrl: string, poolSize = 20): Promise<Fixture> {
+export async function fixture(serverUrl: string, poolSize = 20, retentionDays?: number): Promise<Fixture> {
   const database = await createTestDatabase(serverUrl, 'audit');
   const owner = kyselyOf<Tables>(database.ownerUrl, 1);
   const superuser = kyselyOf<Tables>(database.superuserUrl, 1);
@@ -73,7 +73,9 @@ export async function fixture(serverUrl: string, poolSize = 20): Promise<Fixture
     appRole: database.app,
     checkpointerRole: database.keys,
     copierRole: database.queue,
-    retention: { role: database.retention, afterDays: 365 },
+    ...(retentionDays === undefined
+      ? {}
+      : { retention: { role: database.retention, afterDays: retentionDays } }),
   }))
     await sql.raw(up).execute(owner);
   await sql

@@ -22,7 +22,7 @@ export interface RetentionFixture extends CopyFixture {
 }
 
 export async function retentionFixture(serverUrl: string): Promise<RetentionFixture> {
-  const base = await copyFixture(serverUrl);
+  const base = await copyFixture(serverUrl, 365);
   const s3: LoopbackS3 = await loopbackS3();
   const store = bucketAt(s3.endpoint);
   const pruner = kyselyOf<Tables>(base.database.retentionUrl, 4);

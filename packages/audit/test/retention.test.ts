@@ -1,10 +1,15 @@
 /** Pruning takes the content of old events out, and no verifier mistakes it for anything else, nor anything else for it. */
+
+// #region prune-import
+import { pruneLog } from '@ringfence/audit/retention';
+// #endregion
+
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { snippetDrift } from '../../../tools/doc-snippets.ts';
 import { verifyInDatabase } from '../src/database-verification.ts';
 import { exportLog, type OrgId, verifyExport } from '../src/index.ts';
 import { listEvents } from '../src/query/index.ts';
-import { pruneLog } from '../src/retention/index.ts';
 import { errorOf } from './fixture.ts';
 import { prunedCases } from './pruned-corpus.ts';
 import { type RetentionFixture, retentionFixture } from './retention-fixture.ts';
@@ -60,6 +65,18 @@ test('goes on where it stopped, and the latest telling covers an earlier one', a
   expect(await prune(org)).toMatchObject({ removed: 4, through: 8 });
   expect(await inDatabase(org)).toMatchObject({ ok: true, pruned: 8, checked: 9 });
   expect(await f.verify(org, f.store)).toMatchObject({ ok: true, links: 8 });
+});
+
+test('the guide: eight years, under a policy that has a name', async () => {
+  const id = await f.log(2, 0);
+  const org = f.pruning(id);
+  // #region prune
+  const before = new Date(Date.now() - 8 * 365 * 24 * 3_600_000);
+  const { removed, through } = await pruneLog(org, { before, policy: 'records schedule 4.2' });
+  // #endregion
+  expect({ removed, through }).toEqual({ removed: 0, through: 0 });
+  const guide = new URL('../../../docs/audit-retention.md', import.meta.url);
+  expect(snippetDrift(guide, [new URL(import.meta.url)])).toEqual([]);
 });
 
 test('stops at the first event that must stay, in the chain and in the tree', async () => {
@@ -119,7 +136,7 @@ describe('nobody else takes a record out, or says that one was pruned', () => {
     const id = 'gen_random_uuid()';
     for (const call of [
       `audit.append(${id}, '${body}', true)`,
-      `audit.append_with_personal('${org}', ${id}, '${body.replace('{"data"', '{"personal":{"fields":{"note":"' + 'b'.repeat(64) + '"},"subject":"s"},"data"')}', true, '{note}', '{x}')`,
+      `audit.append_with_personal('${org}', ${id}, '${body.replace('{"data"', `{"personal":{"fields":{"note":"${'b'.repeat(64)}"},"subject":"s"},"data"`)}', true, '{note}', '{x}')`,
     ])
       expect([
         call,

@@ -12,6 +12,8 @@ const OPTIONS = {
   'auditor-role': { type: 'string' },
   'checkpointer-role': { type: 'string' },
   'copier-role': { type: 'string' },
+  'retention-role': { type: 'string' },
+  'retention-days': { type: 'string' },
   context: { type: 'string' },
   strict: { type: 'boolean' },
   json: { type: 'boolean' },
@@ -25,6 +27,8 @@ export const doctorCommand: Command = {
     --auditor-role <role>          a role that reads every log
     --checkpointer-role <role>     the role that adds checkpoints
     --copier-role <role>           the role that copies to a write-once store
+    --retention-role <role>        the role that prunes, with
+    --retention-days <days>        the days that events are kept at the least
     --context <call>               the context function, e.g. tenancy.context()
     --strict                       warnings, too, end with exit code 1
     --json                         one JSON document on stdout`,
@@ -50,6 +54,12 @@ function optionsOf(
   const auditorRole = values['auditor-role'];
   const checkpointerRole = values['checkpointer-role'];
   const copierRole = values['copier-role'];
+  const role = values['retention-role'];
+  const days = values['retention-days'];
+  if ((role === undefined) !== (days === undefined))
+    throw new CliError('doctor needs --retention-role and --retention-days together');
+  if (days !== undefined && !/^[1-9]\d{0,4}$/.test(days))
+    throw new CliError('--retention-days: expected a number of days, 1 to 36500');
   if (appRole === undefined) throw new CliError('doctor needs --app-role, the login role of the application');
   return {
     appRole,
@@ -57,6 +67,7 @@ function optionsOf(
     ...(auditorRole === undefined ? {} : { auditorRole }),
     ...(checkpointerRole === undefined ? {} : { checkpointerRole }),
     ...(copierRole === undefined ? {} : { copierRole }),
+    ...(role === undefined ? {} : { retention: { role, afterDays: Number(days) } }),
     ...(context === undefined ? {} : { context }),
   };
 }

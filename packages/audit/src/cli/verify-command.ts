@@ -123,6 +123,11 @@ function tell(
   if (report.erased !== undefined && report.erased > 0) {
     stdout.write(`${report.erased} personal values are gone with the erasure of their subjects\n`);
   }
+  if (report.pruned > 0) {
+    stdout.write(
+      `${report.pruned} records were pruned under a retention policy, as the chain says; their links hold\n`,
+    );
+  }
   if (report.ok && kept === 0) {
     stdout.write('no kept head was given: a cut or wholly rewritten log would look the same (--head)\n');
   }

@@ -12,10 +12,13 @@ create function audit.refuse_change() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   -- A record goes away only when its leaf is kept (src/schema/retention.ts). The setting is no guard: it lets the row be looked at.
-  if tg_op = 'DELETE' and tg_table_name = 'event' and current_setting('ringfence.pruning', true) = 'on'
-     and (tg_level = 'STATEMENT' or exists (select from audit.pruned p
-       where p.org_id = old.org_id and p.event_id = old.id and p.leaf = old.leaf)) then
-    return old;
+  if tg_op = 'DELETE' and tg_table_name = 'event' and current_setting('ringfence.pruning', true) = 'on' then
+    if tg_level = 'STATEMENT' then
+      return null;
+    end if;
+    if exists (select from audit.pruned p where p.org_id = old.org_id and p.event_id = old.id and p.leaf = old.leaf) then
+      return old;
+    end if;
   end if;
   raise exception '% on %.% refused: the audit log is append-only', tg_op, tg_table_schema, tg_table_name
     using errcode = '42501', schema = 'audit', table = tg_table_name, constraint = 'audit.append_only';

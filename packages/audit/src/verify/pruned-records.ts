@@ -1,5 +1,5 @@
 /**
- * Records that were pruned under a retention policy (docs/formats/audit-chain-v1.md §6). Such a link keeps its leaf, so the chain and every
+ * Records that were pruned under a retention policy (docs/formats/audit-chain-v1.md §7). Such a link keeps its leaf, so the chain and every
  * checkpoint still verify; whether its record was pruned or deleted is what a later record of the same chain says.
  *
  * Invariant: a record that is gone is excused only by a record `log.pruned` behind it, and only from the beginning of the chain on.
