@@ -121,7 +121,7 @@ describe('a revocation channel that fails', () => {
     };
     const listener: RevocationListener = { revoked: () => undefined, missed: () => (missed += 1) };
     const subscription = new RevocationSubscription(silent, listener, 20);
-    await subscription.ready();
+    await waited(subscription);
     expect(subscription.ready()).toBeUndefined(); // the next call does not wait again
     expect(missed).toBe(0);
     answer(async () => {
@@ -141,7 +141,7 @@ describe('a revocation channel that fails', () => {
     };
     const listener: RevocationListener = { revoked: () => undefined, missed: () => undefined };
     const subscription = new RevocationSubscription(silent, listener, 20);
-    await subscription.ready();
+    await waited(subscription);
     await subscription.end();
     answer(async () => {
       ended += 1;
@@ -149,8 +149,36 @@ describe('a revocation channel that fails', () => {
     await vi.waitFor(() => expect(ended).toBe(1));
   });
 
+  it('by saying nothing holds up the first lease for five seconds, and no other', async () => {
+    const { options } = await world();
+    const silent: RevocationChannel = { publish: async () => {}, subscribe: () => new Promise(() => {}) };
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const keyring = createKeyring({ ...options, revocations: silent });
+      let leased = 0;
+      void keyring.org(ORG_A).then(() => leased++);
+      await vi.advanceTimersByTimeAsync(4_999);
+      expect(leased).toBe(0);
+      await vi.advanceTimersByTimeAsync(1);
+      vi.useRealTimers();
+      await vi.waitFor(() => expect(leased).toBe(1));
+      void keyring.org(ORG_B).then(() => leased++);
+      await vi.waitFor(() => expect(leased).toBe(2));
+      await keyring.close();
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   it('is needed to revoke everywhere', async () => {
     const { keyring } = await world();
     await expect(keyring.revokeEverywhere(ORG_A)).rejects.toThrow(TypeError);
   });
 });
+
+/** Waits until a subscription keeps nobody waiting; what is waited for without bound is a failure, not a test that hangs. */
+async function waited(subscription: RevocationSubscription): Promise<void> {
+  let ready = false;
+  void subscription.ready()?.then(() => (ready = true));
+  await vi.waitFor(() => expect(ready).toBe(true));
+}
