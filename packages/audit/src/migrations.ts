@@ -68,7 +68,7 @@ export interface SqlMigration {
  * The migrations of schema `audit`, in order.
  *
  * @throws RingfenceAuditError `audit.invalid_identifier` when a role or a context expression is not plain.
- * @throws TypeError when `retention.afterDays` is out of range.
+ * @throws TypeError when the role of the app or of the owner is named for another part too, or `retention.afterDays` is out of range.
  * @example
  * ```ts
  * const [first] = auditMigrations({
@@ -80,6 +80,7 @@ export interface SqlMigration {
 export function auditMigrations(options: AuditMigrationOptions): readonly SqlMigration[] {
   const context = functionCall(options.context ?? 'audit.context()');
   const owner = options.ownerRole === undefined ? undefined : identifier(options.ownerRole);
+  refuseSharedRoles(options);
   const names: SchemaNames = {
     app: identifier(options.appRole),
     auditor: options.auditorRole === undefined ? undefined : identifier(options.auditorRole),
@@ -149,6 +150,19 @@ function retentionOf({ role, afterDays }: NonNullable<AuditMigrationOptions['ret
     throw new TypeError('retention.afterDays: expected an integer from 1 to 36500');
   }
   return { role: identifier(role), afterDays };
+}
+
+/** An owner is above its own guards, and whoever signs, copies or audits reads every organisation: the app is neither. */
+function refuseSharedRoles(options: AuditMigrationOptions): void {
+  const { appRole, ownerRole, auditorRole, checkpointerRole, copierRole, retention } = options;
+  const others = [auditorRole, checkpointerRole, copierRole, retention?.role];
+  if (
+    appRole === ownerRole ||
+    others.some((role) => role !== undefined && [appRole, ownerRole].includes(role))
+  )
+    throw new TypeError(
+      'the roles of app and owner are for nothing else: name another role for each other part',
+    );
 }
 
 /** The same migrations for Kysely's migrator, by name. */

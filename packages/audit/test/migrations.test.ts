@@ -112,6 +112,21 @@ test.each([
   expect(() => auditMigrations(options)).toThrow(RingfenceAuditError);
 });
 
+test.each([
+  { appRole: 'a', ownerRole: 'a' },
+  ...(['auditorRole', 'checkpointerRole', 'copierRole'] as const).flatMap((role) => [
+    { appRole: 'a', [role]: 'a' },
+    { appRole: 'a', ownerRole: 'b', [role]: 'b' },
+  ]),
+])('makes no DDL in which app or owner is somebody else too: %j', (options) => {
+  expect(() => auditMigrations(options)).toThrow(/^the roles of app and owner are for nothing else/);
+});
+
+test('one process may sign, copy and audit', () => {
+  const roles = { auditorRole: 'c', checkpointerRole: 'c', copierRole: 'c' };
+  expect(auditMigrations({ appRole: 'a', ownerRole: 'b', ...roles })).toHaveLength(1);
+});
+
 test('a process that records loads no migrations', async () => {
   const main: Record<string, unknown> = await import('../src/index.ts');
   expect(Object.keys(main).filter((name) => /migration/i.test(name))).toEqual([]);

@@ -85,9 +85,15 @@ test.each<[string, readonly string[], RegExp]>([
   ['a role with a line break', ['--print', '--app-role', 'app\nx'], /^cli.usage: a role name is/],
   ['an empty role', ['--print', '--app-role', 'app', '--owner-role', ''], /^cli.usage: a role name is/],
   ['a system role that is SQL', ['--print', '--app-role', 'a', '--system-role', 'b;'], /^cli.usage: a role/],
+  ['an app that owns', ['--print', '--app-role', 'a', '--owner-role', 'a'], /^cli.usage: the roles of/],
   [
-    'an app that owns itself',
-    ['--print', '--app-role', 'a', '--owner-role', 'a'],
+    'an app that finds keys',
+    ['--print', '--app-role', 'a', '--system-role', 'a'],
+    /^cli.usage: the roles of/,
+  ],
+  [
+    'an owner that finds keys',
+    ['--print', '--app-role', 'a', '--system-role', 'b', '--owner-role', 'b'],
     /^cli.usage: the roles of/,
   ],
   ['a context that is no call', ['--print', '--app-role', 'a', '--org', "x('y')"], /^cli.usage: the organ/],

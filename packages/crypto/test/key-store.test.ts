@@ -299,6 +299,7 @@ describe('the key store on PostgreSQL, attacked in SQL', () => {
     expect(first?.up).toContain('grant select, insert, delete on crypto.dek_wrap to "key_operator"');
     expect(() => cryptoMigrations({ appRole: 'app; drop schema crypto' })).toThrow(TypeError);
     expect(() => cryptoMigrations({ appRole: 'a', operatorRole: '"' })).toThrow(TypeError);
+    expect(() => cryptoMigrations({ appRole: 'a', operatorRole: 'a' })).toThrow(/two different ones/);
   });
 });
 

@@ -27,7 +27,7 @@ export interface SqlMigration {
 /**
  * The ordered steps of the schema.
  *
- * @throws TypeError when a role name is not 1 to 63 of `a-z 0-9 _` beginning with a letter or `_`.
+ * @throws TypeError when a role name is not 1 to 63 of `a-z 0-9 _` beginning with a letter or `_`, or both roles are one.
  * @example
  * ```ts
  * for (const { up } of cryptoMigrations({ appRole: 'ledger_app' })) await owner.query(up);
@@ -36,6 +36,9 @@ export interface SqlMigration {
 export function cryptoMigrations(options: CryptoMigrationOptions): readonly SqlMigration[] {
   const app = roleName(options.appRole);
   const operator = options.operatorRole === undefined ? undefined : roleName(options.operatorRole);
+  // Whoever deletes wraps ends an organisation's data for good: not a right of the role that serves requests.
+  if (app === operator)
+    throw new TypeError('the roles of application and operator are not two different ones');
   return [
     { name: '0001_crypto_key_store', up: keyStoreSql(app, operator) },
     { name: '0002_crypto_subject_keys', up: subjectKeySql(app, operator) },
