@@ -20,7 +20,7 @@ export async function readLog(ledger: Ledger, session: Session, wanted: PageRequ
 export async function verifyLog(ledger: Ledger, session: Session): Promise<ChainReport> {
   const { org, principal } = session;
   await decide(ledger, session, 'auditLog.verify', { id: org });
-  const report = await ledger.audit.verify(org, { db: ledger.tenancy.forOrg(org, principal) });
+  const report = await ledger.audit.verify(ledger.tenancy.forOrg(org, principal), org);
   await guarded(ledger, session, async ({ authorize, record }) => {
     authorize('auditLog.verify', { id: org });
     const data = { events: report.checked, ok: report.ok };

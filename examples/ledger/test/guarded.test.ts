@@ -262,6 +262,6 @@ test('a change and its audit event commit together or not at all while connectio
              (select from ledger.entry n where e.target = 'entry:' || n.id))::int as events`);
   expect(unmatched).toEqual({ entries: 0, events: 0 });
   const db = f.ledger.tenancy.forOrg(f.auditor.org, f.auditor.principal);
-  const report = await f.ledger.audit.verify(f.auditor.org, { db });
+  const report = await f.ledger.audit.verify(db, f.auditor.org);
   expect(report).toMatchObject({ ok: true, findings: [] });
 });

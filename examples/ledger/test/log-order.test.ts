@@ -19,8 +19,7 @@ afterAll(async () => {
 });
 
 const verified = (expectedHead: readonly ChainHead[] = []) =>
-  f.ledger.audit.verify(f.auditor.org, {
-    db: f.ledger.tenancy.forOrg(f.auditor.org, f.auditor.principal),
+  f.ledger.audit.verify(f.ledger.tenancy.forOrg(f.auditor.org, f.auditor.principal), f.auditor.org, {
     expectedHead,
   });
 

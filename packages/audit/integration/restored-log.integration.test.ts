@@ -63,7 +63,7 @@ beforeAll(async () => {
     }
     await p.invite(org, 'u-other', 'other@example.org');
     if (log % 2 === 0) await p.erase(org, `u-${log}`);
-    const { ok, head, erased } = await p.audit.verify(org, { db: p.f.superuser });
+    const { ok, head, erased } = await p.audit.verify(p.f.superuser, org);
     expect([ok, erased > 0]).toEqual([true, log % 2 === 0]);
     heads.set(org, { head, erased, bytes: await bytesOf(p.f.superuser, org) });
   }
@@ -104,7 +104,7 @@ async function holds(url: string): Promise<void> {
   const db = kyselyOf<Tables>(url, 1);
   try {
     for (const [org, { head, bytes, erased }] of heads) {
-      const report = await p.audit.verify(org, { db, expectedHead: head });
+      const report = await p.audit.verify(db, org, { expectedHead: head });
       expect(report).toMatchObject({ ok: true, findings: [], head, erased });
       const again = await bytesOf(db, org);
       expect(again).toBe(bytes);
@@ -193,8 +193,7 @@ test('the rows alone, into a schema of new migrations, hold; the guards are not 
     const org = orgOf(1);
     const { hash } = heads.get(org)?.head ?? { hash: '' };
     await other.invite(org, 'u-new', 'new@example.org');
-    const report = await other.audit.verify(org, {
-      db: other.f.superuser,
+    const report = await other.audit.verify(other.f.superuser, org, {
       expectedHead: { seq: heads.get(org)?.head.seq ?? 0, hash },
     });
     expect(report).toMatchObject({ ok: true, head: { seq: (heads.get(org)?.head.seq ?? 0) + 1 } });
@@ -217,7 +216,7 @@ test('a dump in which one character was changed restores to a log that does not 
   const db = kyselyOf<Tables>(target, 1);
   const classes: string[] = [];
   for (const [org, { head }] of heads) {
-    const { findings } = await p.audit.verify(org, { db, expectedHead: head });
+    const { findings } = await p.audit.verify(db, org, { expectedHead: head });
     classes.push(...findings.map((finding) => finding.class));
   }
   await db.destroy();

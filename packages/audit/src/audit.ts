@@ -120,16 +120,16 @@ export interface Audit<E extends EventCatalogue> {
   /** How much is committed but not sealed, and for how long. */
   stats(): Promise<AuditStats>;
   /**
-   * Verifies an organisation's chain in the database, and that every personal value its records committed to is there, or its
+   * Verifies an organisation's chain through an executor that sees its rows (its own handle, or an auditor's connection), and that every personal value its records committed to is there, or its
    * subject was erased.
    *
    * What the log holds never makes it throw: bad rows are findings.
    *
-   * @throws RingfenceAuditError `audit.other_org` when `db` sees another organisation, `audit.no_context` when it sees none
+   * @throws RingfenceAuditError `audit.other_org` when the executor sees another organisation, `audit.no_context` when it sees none
    * (or the error of the context function in use).
    * @throws TypeError when the session's client_encoding is not UTF8.
    */
-  verify(org: OrgId, options?: VerifyOptions): Promise<DatabaseReport>;
+  verify(executor: QueryExecutor, org: OrgId, options?: VerifyOptions): Promise<DatabaseReport>;
 }
 
 const APPEND = 'select org, seq, hash from audit.append($1::uuid, $2::text, $3::boolean)';
@@ -222,9 +222,8 @@ export function createAudit<const E extends EventCatalogue>(options: AuditOption
     sealPending,
     keepSealed: (keepOptions) => keepSealed(keepOptions, stats, sealPending),
     stats,
-    verify: async (org, verifyOptions = {}) => {
-      const report = await verifyInDatabase(verifyOptions.db ?? db, parseOrgId(org), verifyOptions);
-      return report;
-    },
+    // A method that fails by rejecting, also where the id is none.
+    verify: async (executor, org, verifyOptions = {}) =>
+      await verifyInDatabase(executor, parseOrgId(org), verifyOptions),
   };
 }

@@ -14,8 +14,6 @@ import type { ChainHead, ChainReport, ChainRow } from './verify/index.ts';
 
 /** Settings of `audit.verify`. */
 export interface VerifyOptions {
-  /** Who reads: must see the organisation's rows (its own handle, or an auditor's connection). Default: the `db` of `createAudit`. */
-  readonly db?: QueryExecutor;
   /** Head, or heads, that somebody kept outside the database: finds a chain that was cut or rewritten as a whole. */
   readonly expectedHead?: ChainHead | readonly ChainHead[];
   /** Head of an earlier report that is trusted: only what follows is read. */

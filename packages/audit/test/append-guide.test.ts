@@ -101,6 +101,6 @@ test('does what the page says', async () => {
     [ORG_A, alice, 2],
     [ORG_B, bob, 1],
   ] as const)
-    expect(await audit.verify(org, { db })).toMatchObject({ ok: true, checked });
+    expect(await audit.verify(db, org)).toMatchObject({ ok: true, checked });
   await Promise.all([own.destroy(), owner.destroy(), pool.end()]);
 });

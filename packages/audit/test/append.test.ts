@@ -15,7 +15,7 @@ const posted = (id: string) =>
   f.audit.prepare('entry.posted', { target: id, outcome: 'success', data: { amount: '12.50' } });
 
 function verify(org: OrgId): Promise<ChainReport> {
-  return f.inOrg(org, (trx) => f.audit.verify(org, { db: trx }));
+  return f.inOrg(org, (trx) => f.audit.verify(trx, org));
 }
 
 test('seals an event with its business change and numbers the chain from 1', async () => {

@@ -27,7 +27,7 @@ beforeAll(async () => {
     const data = { amount: `${index}.00` };
     await f.append(ORG, f.audit.prepare('entry.posted', { target: `e${index}`, outcome: 'success', data }));
   }
-  const { head } = await f.inOrg(ORG, (trx) => f.audit.verify(ORG, { db: trx }));
+  const { head } = await f.inOrg(ORG, (trx) => f.audit.verify(trx, ORG));
   expect(head.seq).toBe(8);
   const { owner, app, appUrl, ownerUrl, superuserUrl } = f.database;
   const leaf = createHash('sha256').update('\u0000{}').digest('hex');

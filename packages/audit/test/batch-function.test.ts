@@ -18,7 +18,7 @@ afterAll(() => f.close());
 const orgOf = (n: number): OrgId => parseOrgId(`0190f5d2-7b1c-7d34-9a51-${String(n).padStart(12, '0')}`);
 
 async function verified(org: OrgId): Promise<number> {
-  const report = await f.inOrg(org, (trx) => f.audit.verify(org, { db: trx }));
+  const report = await f.inOrg(org, (trx) => f.audit.verify(trx, org));
   expect(report).toMatchObject({ ok: true, findings: [] });
   return report.checked;
 }

@@ -128,7 +128,7 @@ test('verifies an event nested as deep as the encoder allows', async () => {
     audit.prepare('thing.seen', { outcome: 'success', data: nested(levels) });
   expect(() => prepare(32)).toThrow(expect.objectContaining({ code: 'audit.not_canonical' }));
   await f.append(org, prepare(31));
-  expect(await f.inOrg(org, (trx) => audit.verify(org, { db: trx }))).toMatchObject({ ok: true, checked: 1 });
+  expect(await f.inOrg(org, (trx) => audit.verify(trx, org))).toMatchObject({ ok: true, checked: 1 });
 });
 
 test('orders members by UTF-16 code units and escapes as RFC 8785 says', () => {
@@ -196,7 +196,7 @@ test('raises no false alarm over honest events with values of every kind', async
     ),
     { numRuns: 400 },
   );
-  const report = await f.inOrg(org, (trx) => audit.verify(org, { db: trx, pageSize: 77 }));
+  const report = await f.inOrg(org, (trx) => audit.verify(trx, org, { pageSize: 77 }));
   expect(report.findings).toEqual([]);
   expect(report).toMatchObject({ ok: true, checked: 400 });
 });

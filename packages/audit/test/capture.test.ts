@@ -51,7 +51,7 @@ interface Recorded {
 /** Events of an organisation in the order of its chain, all sealed and verified. */
 async function recorded(log: OrgId = org): Promise<Recorded[]> {
   await f.audit.sealPending();
-  const report = await f.inOrg(log, (trx) => f.audit.verify(log, { db: trx }));
+  const report = await f.inOrg(log, (trx) => f.audit.verify(trx, log));
   expect(report.findings).toEqual([]);
   const { rows } = await sql<{ canon: string }>`
     select e.canon from audit.seal s join audit.event e on e.org_id = s.org_id and e.id = s.event_id

@@ -54,5 +54,5 @@ test('does not compile what it does not define', () => {
   // @ts-expect-error so does the organisation
   audit.prepare('login.succeeded', { outcome: 'success', org });
   // @ts-expect-error an organisation id has been parsed
-  void audit.verify('0190f5d2-7b1c-7d34-9a51-3f2e8c1b7a60');
+  void audit.verify(trx, '0190f5d2-7b1c-7d34-9a51-3f2e8c1b7a60');
 });

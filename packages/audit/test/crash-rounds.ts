@@ -90,7 +90,7 @@ export async function crashRounds(rounds: number): Promise<Rounds> {
     await server.crash();
     expect((await f.audit.stats()).pending).toBe(0);
     for (const org of ORGS) {
-      const report = await f.inOrg(org, (trx) => f.audit.verify(org, { db: trx }));
+      const report = await f.inOrg(org, (trx) => f.audit.verify(trx, org));
       expect(report).toMatchObject({ ok: true, findings: [] });
     }
     const { rows } = await f.superuser.executeQuery<{

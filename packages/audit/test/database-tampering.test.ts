@@ -153,9 +153,7 @@ beforeAll(async () => {
 afterAll(() => f.close());
 
 const verify = (org: OrgId, expectedHead?: ChainHead): Promise<ChainReport> =>
-  f.inOrg(org, (trx) =>
-    f.audit.verify(org, { db: trx, ...(expectedHead !== undefined && { expectedHead }) }),
-  );
+  f.inOrg(org, (trx) => f.audit.verify(trx, org, { ...(expectedHead !== undefined && { expectedHead }) }));
 
 /** Whether a change needs a kept head to be seen. */
 const adds = ({ sql: text }: Way) => text.includes(RECHAIN) || text.includes(SET_BACK);

@@ -94,7 +94,7 @@ it('the guide does what it says', async () => {
   expect(await personal.reveal(db, org, receipt.id, 'changes.phone')).toMatchObject({
     value: { from: '+49 30 1', to: '+49 30 2' },
   });
-  const { head } = await audit.verify(org, { db });
+  const { head } = await audit.verify(db, org);
 
   // #region erase
   const erasure = await personal.erase(db, org, member.id);
@@ -111,7 +111,7 @@ it('the guide does what it says', async () => {
   expect(await errorOf(keyring.org(org).then((keys) => subjectKeys.of(keys, member.id)))).toMatchObject({
     code: 'crypto.key_shredded',
   });
-  expect(await audit.verify(org, { db, expectedHead: head })).toMatchObject({ ok: true, checked: 2 });
+  expect(await audit.verify(db, org, { expectedHead: head })).toMatchObject({ ok: true, checked: 2 });
   expect(verifyDisclosure(record, disclosure)).toBe(true);
   await Promise.all([pool.end(), sealing.destroy(), owner.destroy(), keyring.close()]);
   await Promise.all([database.drop(), keyStore.close()]);

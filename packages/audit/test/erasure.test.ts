@@ -15,7 +15,7 @@ afterAll(() => p.f.close());
 
 const reveal = (org: OrgId, event: string) =>
   p.f.inOrg(org, (trx) => p.personal.reveal(trx, org, event, 'data.email'));
-const verify = (org: OrgId) => p.f.inOrg(org, (trx) => p.audit.verify(org, { db: trx }));
+const verify = (org: OrgId) => p.f.inOrg(org, (trx) => p.audit.verify(trx, org));
 const unfinished = (org: OrgId) => p.f.inOrg(org, (trx) => p.personal.unfinished(trx, org));
 
 async function valuesOf(org: OrgId, subject: string): Promise<number> {
@@ -42,9 +42,7 @@ test('destroys one key, deletes all values of the subject and nobody else, and c
   expect(await reveal(ORG_A, kept)).toMatchObject({ value: 'bob@example.org' });
   expect(await reveal(ORG_B, foreign)).toMatchObject({ value: 'other-org@example.org' });
   // The head that somebody kept from before the erasure still holds, and so does every record.
-  const after = await p.f.inOrg(ORG_A, (trx) =>
-    p.audit.verify(ORG_A, { db: trx, expectedHead: before.head }),
-  );
+  const after = await p.f.inOrg(ORG_A, (trx) => p.audit.verify(trx, ORG_A, { expectedHead: before.head }));
   expect(after).toMatchObject({ ok: true, findings: [], head: { seq: erasure.orgSeq, hash: erasure.hash } });
   const { rows } = await sql<{ canon: string }>`
     select canon from audit.event where id = ${erasure.event}`.execute(p.f.superuser);

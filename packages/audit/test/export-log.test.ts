@@ -64,7 +64,7 @@ test('an export of any honest log passes, under any settings of the session, pag
           checked: texts.length,
           head: { seq: texts.length },
         });
-        expect(await f.audit.verify(id, { db: f.superuser, pageSize })).toMatchObject({
+        expect(await f.audit.verify(f.superuser, id, { pageSize })).toMatchObject({
           ok: true,
           checked: texts.length,
         });

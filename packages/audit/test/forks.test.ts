@@ -63,7 +63,7 @@ test.each<Isolation>(['read committed', 'repeatable read', 'serializable'])(
     for (const [org, told] of sealed) {
       const expected = Array.from({ length: told.length }, (_, n) => n + 1);
       expect(told.map(({ orgSeq }) => orgSeq).toSorted((a, b) => a - b)).toEqual(expected);
-      const report = await f.inOrg(org, (trx) => f.audit.verify(org, { db: trx }));
+      const report = await f.inOrg(org, (trx) => f.audit.verify(trx, org));
       expect(report).toMatchObject({ ok: true, findings: [], checked: told.length });
       const { rows } = await sql<{ id: string; seq: string; hash: string }>`
         select event_id as id, seq, encode(hash, 'hex') as hash from audit.seal where org_id = ${org}`.execute(

@@ -85,7 +85,7 @@ const READERS: readonly [string, () => QueryExecutor][] = [
 
 test.each(READERS)('verifies and exports the same: %s', async (_, reader) => {
   const db = reader();
-  const report = await f.audit.verify(ORG_A, { db, pageSize: 3 });
+  const report = await f.audit.verify(db, ORG_A, { pageSize: 3 });
   expect(report).toMatchObject({ ok: true, findings: [], checked: TEXTS.length });
   const chunks: Uint8Array[] = [];
   for await (const chunk of exportLog(db, ORG_A, { pageSize: 3 })) chunks.push(chunk);
@@ -95,6 +95,6 @@ test.each(READERS)('verifies and exports the same: %s', async (_, reader) => {
 test('a session whose texts are not UTF-8 is told so, and suspects nobody', async () => {
   const db = kysely({});
   await db.executeQuery(CompiledQuery.raw(`set client_encoding = 'LATIN1'`));
-  await expect(f.audit.verify(ORG_A, { db })).rejects.toThrow(/client_encoding is LATIN1/);
+  await expect(f.audit.verify(db, ORG_A)).rejects.toThrow(/client_encoding is LATIN1/);
   await expect(exportLog(db, ORG_A).next()).rejects.toThrow(/client_encoding is LATIN1/);
 });

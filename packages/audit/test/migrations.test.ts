@@ -58,8 +58,8 @@ test('takes who acts from the tenancy handle, and seals in the flight of COMMIT'
   }
   expect(await audit.record(db, 'login.succeeded', { outcome: 'success' })).toMatchObject({ orgSeq: 4 });
   expect((await audit.stats()).sealCalls).toBe(1); // the first event had no head to seal on
-  expect(await audit.verify(ORG_A, { db })).toMatchObject({ ok: true, checked: 4 });
-  expect(await errorOf(audit.verify(ORG_A))).toMatchObject({
+  expect(await audit.verify(db, ORG_A)).toMatchObject({ ok: true, checked: 4 });
+  expect(await errorOf(audit.verify(sealing, ORG_A))).toMatchObject({
     code: '42501',
     constraint: 'tenancy.no_context',
   });
@@ -70,8 +70,8 @@ test('takes who acts from the tenancy handle, and seals in the flight of COMMIT'
 
   await superuser.transaction().execute(async (trx) => {
     await sql.raw(`set local role ${auditor}`).execute(trx);
-    expect(await audit.verify(ORG_A, { db: trx })).toMatchObject({ ok: true, checked: 4 });
-    expect(await audit.verify(ORG_B, { db: trx })).toMatchObject({ ok: true, checked: 0 });
+    expect(await audit.verify(trx, ORG_A)).toMatchObject({ ok: true, checked: 4 });
+    expect(await audit.verify(trx, ORG_B)).toMatchObject({ ok: true, checked: 0 });
   });
   const append = superuser.transaction().execute(async (trx) => {
     await sql.raw(`set local role ${auditor}`).execute(trx);

@@ -93,7 +93,7 @@ async function recordsOf(ids: readonly string[]) {
 
 async function verified(org: OrgId): Promise<number> {
   const db = handleOf(org);
-  const report = await createAudit({ events, db: own }).verify(org, { db });
+  const report = await createAudit({ events, db: own }).verify(db, org);
   expect(report).toMatchObject({ ok: true, findings: [] });
   return report.checked;
 }

@@ -73,7 +73,7 @@ test('makes a span of sealing, of verification and of sealing what waits', async
   });
   await audit.sealed(receipt, result);
   await audit.sealPending();
-  await f.inOrg(ORG_A, (trx) => audit.verify(ORG_A, { db: trx }));
+  await f.inOrg(ORG_A, (trx) => audit.verify(trx, ORG_A));
   expect(seen()).toEqual([
     { name: 'audit.sealed', attributes: { 'ringfence.audit.event': 'entry.approved' }, code: 0 },
     { name: 'audit.seal_pending', attributes: {}, code: 0 },
@@ -107,7 +107,7 @@ test('no span and no metric holds who, what, which organisation, or the text of 
     reason: 'secret-reason',
   });
   await errorOf(audit.sealed(receipt));
-  await errorOf(audit.verify(ORG_A));
+  await errorOf(audit.verify(f.app, ORG_A));
   await metricsNow();
   const all = spans
     .getFinishedSpans()

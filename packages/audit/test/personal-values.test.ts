@@ -16,7 +16,7 @@ beforeEach(() => {
 });
 afterAll(() => p.f.close());
 
-const verify = (pageSize = 2_000) => p.f.inOrg(org, (trx) => p.audit.verify(org, { db: trx, pageSize }));
+const verify = (pageSize = 2_000) => p.f.inOrg(org, (trx) => p.audit.verify(trx, org, { pageSize }));
 
 /** What a superuser does with the guards off. */
 async function asSuperuser(statement: string): Promise<void> {
@@ -83,7 +83,7 @@ test('an erasure in the log of another organisation says nothing here', async ()
   await asSuperuser(`delete from audit.personal where org_id = '${org}'`);
   expect(await verify()).toMatchObject({ ok: false, findings: [{ class: 'deleted' }] });
   // Also for a reader who sees both.
-  expect(await p.audit.verify(org, { db: p.f.superuser })).toMatchObject({ ok: false, erased: 0 });
+  expect(await p.audit.verify(p.f.superuser, org)).toMatchObject({ ok: false, erased: 0 });
 });
 
 test('a value under another subject, which an erasure would miss, is found', async () => {

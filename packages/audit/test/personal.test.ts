@@ -75,7 +75,7 @@ test('records what is personal as commitments only, and verifies', async () => {
   });
   expect(verifyDisclosure(record, JSON.parse(JSON.stringify(opened)))).toBe(true);
   expect(await reveal(ORG_A, receipt.id, 'note')).toMatchObject({ value: 'met Ada at the fair' });
-  const report = await p.f.inOrg(ORG_A, (trx) => p.audit.verify(ORG_A, { db: trx }));
+  const report = await p.f.inOrg(ORG_A, (trx) => p.audit.verify(trx, ORG_A));
   expect(report).toMatchObject({ ok: true, findings: [] });
 });
 

@@ -122,9 +122,9 @@ test('refuses an append without organisation or actor, with a typed error', asyn
 });
 
 test('refuses to verify the log of an organisation that the reader cannot see', async () => {
-  const run = f.inOrg(ORG_A, (trx) => f.audit.verify(ORG_B, { db: trx }));
+  const run = f.inOrg(ORG_A, (trx) => f.audit.verify(trx, ORG_B));
   expect(await errorOf(run)).toMatchObject({ code: 'audit.other_org' });
-  expect(await errorOf(f.audit.verify(ORG_A))).toMatchObject({ code: 'audit.no_context' });
+  expect(await errorOf(f.audit.verify(f.app, ORG_A))).toMatchObject({ code: 'audit.no_context' });
 });
 
 test('tells the sealing function nothing about events whose id the caller does not know', async () => {
@@ -151,5 +151,5 @@ test('lets the settings and temporary objects of the caller change nothing', asy
     })
     .then((result) => f.audit.sealed(receipt, result));
   expect(sealed.orgSeq).toBeGreaterThan(2);
-  expect(await f.inOrg(ORG_A, (trx) => f.audit.verify(ORG_A, { db: trx }))).toMatchObject({ ok: true });
+  expect(await f.inOrg(ORG_A, (trx) => f.audit.verify(trx, ORG_A))).toMatchObject({ ok: true });
 });

@@ -44,7 +44,7 @@ function counted(before?: (sql: string, turn: number) => Promise<void>) {
 }
 
 async function verified(org: OrgId): Promise<number> {
-  const report = await f.inOrg(org, (trx) => f.audit.verify(org, { db: trx }));
+  const report = await f.inOrg(org, (trx) => f.audit.verify(trx, org));
   expect(report).toMatchObject({ ok: true, findings: [] });
   return report.checked;
 }

@@ -53,15 +53,15 @@ test('reports, and the next call seals, what a process left between COMMIT and t
   const stats = await f.audit.stats();
   expect(stats.pending).toBe(1);
   expect(stats.oldestPendingAgeMs).toBeGreaterThan(0);
-  const late = await f.inOrg(org, (trx) => f.audit.verify(org, { db: trx, unsealedAfterMs: 0 }));
+  const late = await f.inOrg(org, (trx) => f.audit.verify(trx, org, { unsealedAfterMs: 0 }));
   expect(late.findings).toMatchObject([{ class: 'unsealed', seq: null }]);
-  expect(await f.inOrg(org, (trx) => f.audit.verify(org, { db: trx }))).toMatchObject({
+  expect(await f.inOrg(org, (trx) => f.audit.verify(trx, org))).toMatchObject({
     ok: true,
     checked: 0,
   });
   await f.audit.sealPending();
   expect(await f.audit.stats()).toMatchObject({ pending: 0, oldestPendingAgeMs: 0 });
-  expect(await f.inOrg(org, (trx) => f.audit.verify(org, { db: trx }))).toMatchObject({
+  expect(await f.inOrg(org, (trx) => f.audit.verify(trx, org))).toMatchObject({
     ok: true,
     checked: 1,
   });
@@ -87,7 +87,7 @@ test('never waits for a transaction that holds one chain when it seals the other
     expect((await withoutLockWait(f.superuser, f.append(free, login()))).orgSeq).toBe(1);
   });
   expect((await f.append(held, login())).orgSeq).toBe(4);
-  expect(await f.inOrg(held, (trx) => f.audit.verify(held, { db: trx }))).toMatchObject({
+  expect(await f.inOrg(held, (trx) => f.audit.verify(trx, held))).toMatchObject({
     ok: true,
     checked: 4,
   });
@@ -143,7 +143,7 @@ test('keeps one chain when two processes seal at the same time', async () => {
     }),
   );
   expect(places.sort((a, b) => a - b)).toEqual(Array.from({ length: 120 }, (_, index) => index + 1));
-  expect(await f.inOrg(org, (trx) => f.audit.verify(org, { db: trx }))).toMatchObject({
+  expect(await f.inOrg(org, (trx) => f.audit.verify(trx, org))).toMatchObject({
     ok: true,
     checked: 120,
   });
@@ -171,7 +171,7 @@ test('lets two processes begin the same chain at the same time', async () => {
   } finally {
     await first.end();
   }
-  expect(await f.inOrg(org, (trx) => f.audit.verify(org, { db: trx }))).toMatchObject({
+  expect(await f.inOrg(org, (trx) => f.audit.verify(trx, org))).toMatchObject({
     ok: true,
     checked: 2,
   });

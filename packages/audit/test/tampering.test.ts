@@ -34,7 +34,7 @@ beforeEach(async () => {
 });
 
 function verify(options: VerifyOptions = {}): Promise<ChainReport> {
-  return f.inOrg(org, (trx) => f.audit.verify(org, { db: trx, ...options }));
+  return f.inOrg(org, (trx) => f.audit.verify(trx, org, options));
 }
 
 /** As a superuser with triggers and the leaf check off. */

@@ -54,7 +54,7 @@ test.each([0, 3])(
       await sql.raw('alter table audit.head disable trigger user').execute(trx);
       await sql.raw(rewrite(org, 5)).execute(trx);
     });
-    expect(await f.audit.verify(org, { db: f.superuser })).toMatchObject({ ok: true }); // by itself it holds
+    expect(await f.audit.verify(f.superuser, org)).toMatchObject({ ok: true }); // by itself it holds
     expect(await errorOf(f.copyTo(store).copy(org))).toMatchObject({
       code: 'audit.history_changed',
       message: expect.stringContaining('the root signed at 6'),

@@ -141,7 +141,7 @@ const editedAudit: Attack = {
     });
     if (changed === 0) throw new Error('the attack changed no row, so it shows nothing');
     const db = ledger.tenancy.forOrg(theirs.org.id, theirs.auditor.principal);
-    const { findings } = await ledger.audit.verify(theirs.org.id, { db });
+    const { findings } = await ledger.audit.verify(db, theirs.org.id);
     const [finding] = findings;
     if (finding === undefined) return { stopped: false, code: NOT_STOPPED, answer: 'the chain verifies' };
     return {

@@ -91,7 +91,7 @@ async function refused(run: () => Promise<unknown>): Promise<Outcome> {
 
 function verified({ ledger, toured }: AuditStage, expectedHead: readonly ChainHead[]) {
   const db = ledger.tenancy.forOrg(toured.org.id, toured.auditor.principal);
-  return ledger.audit.verify(toured.org.id, { db, expectedHead });
+  return ledger.audit.verify(db, toured.org.id, { expectedHead });
 }
 
 async function signedAndCosigned(stage: AuditStage): Promise<Outcome> {

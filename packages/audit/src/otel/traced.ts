@@ -87,11 +87,11 @@ export function traced<E extends EventCatalogue>(
         () => ({ 'ringfence.audit.event': type }),
       ),
     sealPending: () => spanned('seal_pending', {}, () => audit.sealPending()),
-    verify: (org, options) =>
+    verify: (executor, org, options) =>
       spanned(
         'verify',
         {},
-        () => audit.verify(org, options),
+        () => audit.verify(executor, org, options),
         ({ ok, checked, findingCount }) => ({
           'ringfence.audit.ok': ok,
           'ringfence.audit.checked': checked,

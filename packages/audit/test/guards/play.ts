@@ -80,9 +80,9 @@ export async function play(
 async function verdict({ client, audit, org, kept }: Stage, before: string): Promise<Met> {
   const db = executorOf(client);
   try {
-    const alone = await audit.verify(org, { db });
+    const alone = await audit.verify(db, org);
     if (!alone.ok) return alone.findings[0]?.class ?? 'malformed';
-    const withHead = await audit.verify(org, { db, expectedHead: kept });
+    const withHead = await audit.verify(db, org, { expectedHead: kept });
     if (!withHead.ok) return `kept head: ${withHead.findings[0]?.class}`;
     if ((await historyOf(client, org, kept)) !== before) return 'not found';
     return withHead.head.seq === kept.seq ? 'no effect' : 'future only';
