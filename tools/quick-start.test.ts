@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { expect, inject, test } from 'vitest';
-import { onlyFence } from './doc-snippets.ts';
+import { fencesOf, onlyFence } from './doc-snippets.ts';
 import { createTestDatabase, type TestDatabase } from './test-database.ts';
 
 const root = new URL('..', import.meta.url);
@@ -34,7 +34,7 @@ async function run(folder: string, code: string, env: Readonly<Record<string, st
   }
 }
 
-test('tenancy: what setup prints and the front page need is all the front page needs', {
+test('tenancy: what setup prints is all that the front page needs, and the page of the package shows the same', {
   timeout: 120_000,
 }, async () => {
   const database = await createTestDatabase(inject('databaseUrl'), 'quick');
@@ -42,7 +42,8 @@ test('tenancy: what setup prints and the front page need is all the front page n
     const setup = block('packages/tenancy/README.md', 'setup.ts', database);
     const printed = await run('packages/tenancy', setup, { OWNER_URL: database.superuserUrl });
     const [, secret = ''] = /^CONTEXT_SECRET=(\S{44})\n$/.exec(printed) ?? [];
-    const app = onlyFence(readFileSync(new URL('README.md', root), 'utf8'), 'ts');
+    const app = block('packages/tenancy/README.md', 'app.ts', database);
+    expect(app).toBe(onlyFence(readFileSync(new URL('README.md', root), 'utf8'), 'ts'));
     const url = new URL(database.superuserUrl);
     url.username = database.app;
     url.password = 'change-me';
@@ -74,6 +75,10 @@ test('audit: an event of the quick start is sealed and verified, and its deletio
     const [setup, app] = ['setup.ts', 'app.ts'].map((name) =>
       block('packages/audit/README.md', name, database),
     );
+    const page = (name: string) => readFileSync(new URL(name, root), 'utf8');
+    const [first] = fencesOf(page('packages/audit/README.md'));
+    const guide = fencesOf(page('docs/audit-append.md')); // compiled and run by a test of its own
+    expect(guide.map(({ code }) => code)).toContain(first?.code);
     await run('packages/audit', setup ?? '', { OWNER_URL: database.superuserUrl });
     const said = [...(app ?? '').matchAll(/^.*console\.log\(.*\/\/ (.*)$/gm)].map(([, line]) => line);
     expect(said).toHaveLength(2);
