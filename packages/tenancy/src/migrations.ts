@@ -27,7 +27,7 @@ export interface SqlMigration {
 }
 
 /** The context field by field: version, key id, expiry, org, kind, actor, request id, mac. */
-const FIELD = { keyId: 2, expires: 3, org: 4, kind: 5, actor: 6, request: 7 } as const;
+const FIELD = { keyId: 2, expires: 3, org: 4, kind: 5, actor: 6, request: 7, mac: 8 } as const;
 
 const CONTEXT_KEY_TABLE = `
 -- The keys that sign contexts, as the two padded blocks of HMAC-SHA-256 (RFC 2104): only the owner reads them.
@@ -38,41 +38,61 @@ create table tenancy.context_key (
 );
 revoke all on tenancy.context_key from public;`;
 
-const VERIFY = `
-  select k.inner_pad, k.outer_pad into inner_pad, outer_pad
-    from tenancy.context_key k where k.id = split_part(context, '|', ${FIELD.keyId});
-  if not found or right(context, 64) <> encode(
-    sha256(outer_pad || sha256(inner_pad || convert_to(left(context, -64), 'UTF8'))), 'hex') then
-    raise exception 'organisation context is not signed by a known key'
-      using errcode = '42501', constraint = 'tenancy.context_forged', schema = 'tenancy';
-  end if;
-  if split_part(context, '|', ${FIELD.expires})::bigint < date_part('epoch', clock_timestamp()) * 1000 then
-    raise exception 'organisation context has expired'
-      using errcode = '42501', constraint = 'tenancy.context_expired', schema = 'tenancy';
-  end if;`;
+function refusal(constraint: string, message: string, hint = ''): string {
+  return `raise exception '${message}'
+      using errcode = '42501', constraint = 'tenancy.${constraint}', schema = 'tenancy'${hint};`;
+}
 
-function verifiedContext(signed: boolean): string {
+const NO_CONTEXT = `if context is null or context = '' then
+    ${refusal('no_context', 'no organisation context', `,\n            hint = 'run the statement through the handle of tenancy.forOrg(orgId)'`)}`;
+
+const ORG = `split_part(context, '|', ${FIELD.org})::uuid`;
+
+/**
+ * Each transaction prepares the expressions that it evaluates anew, and for that alone takes longer than to evaluate them: so
+ * one query finds the key and compares, and what exactly was wrong is asked afterwards.
+ */
+const VERIFIED_ORG = `-- The mac is the last field of a text that it covers but for its own 64 digits, so no field can be shifted. No other field is
+  -- given a type before: of a forged context it may be anything, and the planner evaluates what it can.
+  perform from tenancy.context_key k
+    where k.id = split_part(context, '|', ${FIELD.keyId}) and split_part(context, '|', ${FIELD.mac}) = encode(
+      sha256(k.outer_pad || sha256(k.inner_pad || convert_to(left(context, -64), 'UTF8'))), 'hex');
+  if found and split_part(context, '|', ${FIELD.expires})::bigint >= date_part('epoch', clock_timestamp()) * 1000 then
+    return ${ORG};
+  end if;
+  ${NO_CONTEXT}
+  elsif found then
+    ${refusal('context_expired', 'organisation context has expired')}
+  end if;
+  ${refusal('context_forged', 'organisation context is not signed by a known key')}`;
+
+const UNSIGNED_ORG = `${NO_CONTEXT}
+  end if;
+  return ${ORG};`;
+
+/** Verifies in its own body: what a policy calls would otherwise be inlined into every plan, and planned there. */
+function orgId(signed: boolean): string {
   return `
--- The context of this transaction, verified. Its owner reads the keys; its callers see only the answer.
-create function tenancy.verified_context() returns text
+-- The organisation of this transaction. Every answer about the context begins with this one, for it verifies the context. Its
+-- owner reads the keys; its callers see only the answer.
+create function tenancy.org_id() returns uuid
 language plpgsql stable parallel safe security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  context constant text := current_setting('ringfence.context', true);${signed ? '\n  inner_pad bytea;\n  outer_pad bytea;' : ''}
+  context constant text := current_setting('ringfence.context', true);
 begin
-  if context is null or context = '' then
-    raise exception 'no organisation context'
-      using errcode = '42501', constraint = 'tenancy.no_context', schema = 'tenancy',
-            hint = 'run the statement through the handle of tenancy.forOrg(orgId)';
-  end if;${signed ? VERIFY : ''}
-  return context;
+  ${signed ? VERIFIED_ORG : UNSIGNED_ORG}
 end $$;`;
 }
 
-/** A standard SQL body binds its names when it is created, so it needs no search_path of its own and can be inlined. */
-function field(name: string, index: number, type: string): string {
+/**
+ * A standard SQL body binds its names when it is created, so it needs no search_path of its own and can be inlined. CASE is
+ * what PostgreSQL evaluates in the order of its text.
+ */
+function field(name: string, index: number): string {
   return `
-create function tenancy.${name}() returns ${type} language sql stable parallel safe
-return (pg_catalog.split_part(tenancy.verified_context(), '|', ${index}))::${type};`;
+create function tenancy.${name}() returns text language sql stable parallel safe
+return case when tenancy.org_id() is not null
+  then pg_catalog.split_part(pg_catalog.current_setting('ringfence.context'), '|', ${index}) end;`;
 }
 
 /** For functions that need several fields: one verification instead of one for each. */
@@ -80,9 +100,10 @@ const CONTEXT = `
 create function tenancy.context(out org_id uuid, out kind text, out actor text, out request_id text)
 language plpgsql stable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
-  context constant text := tenancy.verified_context();
+  context text;
 begin
-  org_id := split_part(context, '|', ${FIELD.org})::uuid;
+  org_id := tenancy.org_id();
+  context := current_setting('ringfence.context');
   kind := split_part(context, '|', ${FIELD.kind});
   actor := split_part(context, '|', ${FIELD.actor});
   request_id := split_part(context, '|', ${FIELD.request});
@@ -158,7 +179,8 @@ end $$;
 
 -- Called when the former borrower may have run more than plain queries: takes back cursors and channels, refuses what it has
 -- prepared, for that can stand under a name of the driver's. Of the whole: whether a function with dynamic SQL, which any
--- trigger may set off, lets plain queries do the same.
+-- trigger may set off, lets plain queries do the same. (Below 16384 are the functions that PostgreSQL
+-- itself came with, thousands, and nobody else's.)
 create function tenancy.assert_session(whole boolean) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
@@ -170,7 +192,7 @@ begin
   end if;
   return whole and exists (
     select from pg_proc f join pg_language l on l.oid = f.prolang
-     where f.pronamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace, 'tenancy'::regnamespace)
+     where f.oid >= 16384 and f.pronamespace <> 'tenancy'::regnamespace
        and l.lanname not in ('internal', 'c', 'sql') and (l.lanname <> 'plpgsql' or f.prosrc ~* 'execute'));
 end $$;`;
 
@@ -189,11 +211,10 @@ create schema tenancy;
 revoke all on schema tenancy from public;
 grant usage on schema tenancy to ${app};
 ${options.signedContext ? CONTEXT_KEY_TABLE : ''}
-${verifiedContext(options.signedContext)}
-${field('org_id', FIELD.org, 'uuid')}
-${field('kind', FIELD.kind, 'text')}
-${field('actor', FIELD.actor, 'text')}
-${field('request_id', FIELD.request, 'text')}
+${orgId(options.signedContext)}
+${field('kind', FIELD.kind)}
+${field('actor', FIELD.actor)}
+${field('request_id', FIELD.request)}
 ${CONTEXT}
 ${ASSERT_APP_ROLE}
 revoke all on all functions in schema tenancy from public;

@@ -80,6 +80,19 @@ describe('injected SQL that switches the organisation', () => {
     ['a context that names an unknown key', () => forged('k2', f.contextKey.secret)],
     ['an empty mac', async () => (await contextOf(ORG_A)).replace(ORG_A, ORG_B).slice(0, -64)],
     ['garbage', () => 'x'.repeat(100)],
+    ['fields of no type under a known key', () => `1|k1|soon|nobody|member|user:alice||${'0'.repeat(64)}`],
+    [
+      'the own fields behind those of another',
+      async () => `1|k1|9999999999999|${ORG_B}|x|y||${await contextOf(ORG_A)}`,
+    ],
+    [
+      'the own mac in the place of the last field',
+      async () => {
+        const own = await contextOf(ORG_A);
+        return own.replace(ORG_A, ORG_B).replace('user:alice||', `user:alice||${own.slice(-64)}|`);
+      },
+    ],
+    ['a delimiter behind the mac', async () => `${await contextOf(ORG_A)}|`.replace(ORG_A, ORG_B)],
   ])('is refused with %s', async (_, make) => {
     const context = await make();
     const predicate = `true and (select set_config('ringfence.context', '${context}', true)) is not null`;
@@ -95,6 +108,27 @@ describe('injected SQL that switches the organisation', () => {
       ),
     ).toBe('tenancy.context_forged');
   });
+
+  test.each(['org_id()', 'kind()', 'actor()', 'request_id()', 'context()'])(
+    'gets no field of it from tenancy.%s',
+    async (call) => {
+      const ask = `select tenancy.${call}`;
+      const set = (context: string) => `select set_config('ringfence.context', '${context}', false)`;
+      const own = await contextOf(ORG_A);
+      expect((await bare(set(own), ask))?.rowCount).toBe(1);
+      expect(await refusalOf(bare(ask))).toBe('tenancy.no_context');
+      expect(await refusalOf(bare(set(''), ask))).toBe('tenancy.no_context');
+      const foreign = own.replace(ORG_A, ORG_B);
+      expect(await refusalOf(bare(set(foreign), ask))).toBe('tenancy.context_forged');
+      const refused = `do $$ begin perform tenancy.${call}; raise exception 'passed';
+        exception when insufficient_privilege then null; end $$`;
+      // Often enough for PostgreSQL to settle on a plan, whose context is then another one each time.
+      const again = Array.from({ length: 8 }, () => [set(own), ask, set(foreign), refused]).flat();
+      expect(await refusalOf(bare(...again, ask))).toBe('tenancy.context_forged');
+      const past = own.replace(/\|\d+\|/, '|1|');
+      expect(await refusalOf(bare(set(past), ask))).toBe('tenancy.context_forged');
+    },
+  );
 
   test('gains nothing when a whole injected statement runs inside the transaction', async () => {
     const context = (await contextOf(ORG_A)).replace(ORG_A, ORG_B);
@@ -131,7 +165,7 @@ describe('the key of the context', () => {
   test('is out of reach of the app role', async () => {
     expect(await refusalOf(bare('select * from tenancy.context_key'))).toBe('42501');
     expect(await refusalOf(bare("insert into tenancy.context_key values ('k9', '', '')"))).toBe('42501');
-    const source = await bare("select prosrc from pg_proc where proname = 'verified_context'");
+    const source = await bare("select prosrc from pg_proc where pronamespace = 'tenancy'::regnamespace");
     const secret = Buffer.from(f.contextKey.secret).toString('hex');
     expect(JSON.stringify(source?.rows)).not.toContain(secret);
   });

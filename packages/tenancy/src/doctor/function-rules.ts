@@ -174,11 +174,11 @@ export const functionRules: readonly Rule[] = [
     rationale: 'One injected set_config names another organisation, and the policy believes it.',
     source: `${DOCS.executed}: one injected SELECT reads the other organisation`,
     *check({ facts }): Generator<Hit> {
-      const unsigned = expectedFunctions(false).get('verified_context/0');
-      const live = facts.tenancyFunctions.find(({ name }) => name === 'verified_context');
+      const unsigned = expectedFunctions(false).get('org_id/0');
+      const live = facts.tenancyFunctions.find((each) => identityOf(each) === 'org_id/0');
       if (live === undefined || !sameFunction(live, unsigned)) return;
       const remedy = '-- migrate with signedContext: true, then install a key with installContextKey';
-      yield { object: 'tenancy.verified_context', message: 'the context is accepted unsigned', remedy };
+      yield { object: 'tenancy.org_id', message: 'the context is accepted unsigned', remedy };
     },
   },
   {

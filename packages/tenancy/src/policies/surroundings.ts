@@ -9,7 +9,7 @@ import { type Difference, ownStep } from './difference.ts';
 import { PACKAGE_SCHEMA } from './other-relations.ts';
 
 /** The one function of this package that runs with its owner's rights: it reads the keys and answers only its caller's context. */
-const PACKAGE_DEFINERS: readonly string[] = ['tenancy.verified_context()'];
+const PACKAGE_DEFINERS: readonly string[] = ['tenancy.org_id()'];
 
 /** Compares the app role: a login with no right but those granted to it by name. */
 export function roleDifferences({ schema, catalog }: CatalogView): Difference[] {

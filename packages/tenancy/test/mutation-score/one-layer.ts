@@ -32,7 +32,7 @@ export const ONE_LAYER: readonly { readonly reason: string; readonly faults: rea
       'roles: a login with BYPASSRLS',
       'functions: tenancy.keep_job_mark() lets every mark go',
       'functions: leakproof function',
-      'functions: app role owns tenancy.org_id()',
+      'functions: tenancy.context() answers without verifying',
       'functions: foreign function in schema tenancy',
       'functions: function that reads the context keys',
       'activity: pg_stat_statements readable',

@@ -31,12 +31,11 @@ export const viewMutations: readonly Mutation[] = ofLayer('views', [
   },
 ]);
 
-/** A function of schema tenancy, as generated but for one replacement. */
-function altered(from: string, to: string, options = { appRole: 'app', signedContext: true }): string {
-  const [, text = ''] =
-    /(create function tenancy\.verified_context[\s\S]*?end \$\$;)/.exec(
-      tenancyMigrations(options)[0]?.up ?? '',
-    ) ?? [];
+/** `tenancy.org_id()`, as generated but for one replacement. */
+function altered(from: string, to: string, signedContext = true): string {
+  const { up = '' } = tenancyMigrations({ appRole: 'app', signedContext })[0] ?? {};
+  const [text = ''] = /create function tenancy\.org_id\(\)[\s\S]*?end \$\$;/.exec(up) ?? [];
+  if (!text.includes(from)) throw new Error(`tenancy.org_id() has no ${from}`);
   return text.replace('create function', 'create or replace function').replace(from, to);
 }
 
@@ -76,9 +75,21 @@ export const functionMutations: readonly Mutation[] = ofLayer('functions', [
     sql: `alter function tenancy.org_id() owner to {app};`,
   },
   {
-    name: 'tenancy.verified_context() lets an unsigned context pass',
+    name: 'tenancy.org_id() lets a forged context pass',
     rules: ['tenancy-function-altered'],
-    sql: altered('if not found or right', 'if false and right'),
+    sql: altered("split_part(context, '|', 8) = encode(", "'' <> encode("),
+  },
+  {
+    name: 'tenancy.org_id() lets an expired context pass',
+    rules: ['tenancy-function-altered'],
+    sql: altered('if found and', 'if found or'),
+  },
+  {
+    name: 'tenancy.context() answers without verifying',
+    rules: ['tenancy-function-altered'],
+    sql: `create or replace function tenancy.context(out org_id uuid, out kind text, out actor text, out request_id text)
+        language plpgsql stable parallel safe set search_path = pg_catalog, pg_temp
+        as $$ begin org_id := split_part(current_setting('ringfence.context'), '|', 4)::uuid; end $$;`,
   },
   {
     name: 'tenancy.keep_job_mark() lets every mark go',
@@ -94,7 +105,7 @@ export const functionMutations: readonly Mutation[] = ofLayer('functions', [
   {
     name: 'context accepted unsigned',
     rules: ['context-unsigned'],
-    sql: altered('', '', { appRole: 'app', signedContext: false }),
+    sql: altered('', '', false),
   },
   {
     name: 'three context keys',

@@ -83,7 +83,7 @@ const RULES: Readonly<Record<string, readonly string[]>> = {
   'definer function owned by a superuser': ['definer-undeclared'],
   'tenancy.org_id() replaced': ['tenancy-function-altered'],
   'tenancy.org_id() declared IMMUTABLE': ['tenancy-function-altered'],
-  'tenancy.verified_context() not fixed to a search_path': ['tenancy-function-altered'],
+  'tenancy.org_id() not fixed to a search_path': ['tenancy-function-altered'],
   'tenancy.assert_app_role() dropped': ['tenancy-function-altered'],
   'no context key': ['context-key-missing'],
   'publication for all tables': ['publication-all-tables'],

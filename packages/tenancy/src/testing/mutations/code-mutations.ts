@@ -39,9 +39,10 @@ export const functionMutations: readonly SchemaMutation[] = ofLayer('functions',
   },
   { name: 'tenancy.org_id() declared IMMUTABLE', sql: 'alter function tenancy.org_id() immutable;' },
   {
-    name: 'tenancy.verified_context() not fixed to a search_path',
-    sql: 'alter function tenancy.verified_context() reset search_path;',
+    name: 'tenancy.org_id() not fixed to a search_path',
+    sql: 'alter function tenancy.org_id() reset search_path;',
   },
+
   { name: 'tenancy.assert_app_role() dropped', sql: 'drop function tenancy.assert_app_role();' },
   { name: 'no context key', sql: 'delete from {keys};' },
 ]);
