@@ -92,7 +92,7 @@ function field(name: string, index: number): string {
   return `
 create function tenancy.${name}() returns text language sql stable parallel safe
 return case when tenancy.org_id() is not null
-  then pg_catalog.split_part(pg_catalog.current_setting('ringfence.context'), '|', ${index}) end;`;
+  then pg_catalog.split_part(pg_catalog.current_setting('ringfence.context'), '|', ${index}) else null end;`;
 }
 
 /** For functions that need several fields: one verification instead of one for each. */
