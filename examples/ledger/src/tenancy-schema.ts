@@ -65,7 +65,6 @@ export function tenancySchema(appRole: string): TenancySchema {
       'audit.copy': ownLog,
       'audit.personal': ownLog,
       'audit.subject': ownLog,
-      'audit.sealer': { reason: 'of the audit package; its lock lets one sealing in at a time' },
     },
     systemSchemas: {
       authz: { reason: 'API keys, behind functions; a login of its own finds them' },
@@ -102,7 +101,11 @@ export function tenancySchema(appRole: string): TenancySchema {
       },
       'audit.seal_pending(uuid[],uuid[])': {
         reason:
-          'gives committed events of all organisations their places; answers positions of events asked for by id',
+          'gives committed events of the organisations of those asked for by id their places; answers positions of those asked for',
+      },
+      'audit.seal_next(double precision)': {
+        reason:
+          'gives committed events of one organisation, any, their places; answers whether there was one',
       },
       'audit.pending()': { reason: 'answers how many events of all organisations wait, and for how long' },
     },

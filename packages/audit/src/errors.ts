@@ -26,6 +26,8 @@ export type AuditErrorCode =
   | 'audit.not_sealed'
   /** Sealing ran in REPEATABLE READ or SERIALIZABLE. Fix: give the sealing pool default_transaction_isolation = 'read committed'. */
   | 'audit.sealer_isolation'
+  /** Sealing was called in a transaction that had written, and would have kept chains from moving until its COMMIT. Fix: give createAudit a `db` that is no transaction, and call sealed after COMMIT. */
+  | 'audit.sealer_transaction'
   /** The database could not be reached, or refused, while sealing. The event is committed and will be sealed by the next call. Fix: see the cause. */
   | 'audit.unavailable'
   /** The connection failed between an event and its answer: it may be in the log, or not. Fix: look for it among the newest events before recording it again. */
@@ -126,6 +128,10 @@ const REFUSALS: Readonly<Record<string, readonly [AuditErrorCode, string]>> = {
   'audit.sealer_isolation': [
     'audit.sealer_isolation',
     "sealing needs READ COMMITTED: give the sealing pool default_transaction_isolation = 'read committed'",
+  ],
+  'audit.sealer_transaction': [
+    'audit.sealer_transaction',
+    'sealing needs a transaction of its own: give createAudit a db that is no transaction, and call sealed after COMMIT',
   ],
   'audit.subject_erased': [
     'audit.subject_erased',

@@ -94,6 +94,7 @@ export function auditMigrations(options: AuditMigrationOptions): readonly SqlMig
     'append(uuid, text, boolean)',
     'append_batch(uuid[], text[], integer[], text[], text[], boolean)',
     'seal_pending(uuid[], uuid[])',
+    'seal_next(double precision)',
     'pending()',
     'assert_reads(uuid)',
     ...PERSONAL_CALLABLE,

@@ -2,17 +2,17 @@
  * The in-process half of group sealing: one call of `audit.seal_pending` in flight; whoever arrives meanwhile waits for
  * the next. So a hundred concurrent commits cost one or two sealing calls, not a hundred.
  *
- * An event can be queued and yet not sealed by a call, when a transaction holds its organisation's head; then the call is
- * repeated, with a growing pause, until the deadline. Invariant: every waiter settles.
+ * An event can be queued and yet not sealed by a call, when somebody holds its organisation's chain; then it is asked for
+ * again until the deadline (held-chains.ts). Invariant: every waiter settles.
  */
 import { CompiledQuery } from 'kysely';
 import { type ChainPosition, type FateRow, positionOf } from './append-result.ts';
 import { fromDatabaseError, RingfenceAuditError } from './errors.ts';
 import type { QueryExecutor } from './executor.ts';
+import { HeldChains } from './held-chains.ts';
 
 const SEAL = 'select id, org, seq, hash from audit.seal_pending($1::uuid[], $2::uuid[])';
-/** Longest pause between two calls for a head that is held, ms. */
-const LONGEST_PAUSE_MS = 20;
+const SEAL_NEXT = 'select audit.seal_next($1::double precision) as sealed';
 
 interface Waiter {
   readonly id: string;
@@ -22,11 +22,15 @@ interface Waiter {
   readonly reject: (error: unknown) => void;
 }
 
+/** A waiter for a chain that was held: the database told which. */
+type HeldWaiter = Waiter & { readonly org: string };
+
 /** Seals what is queued and tells each waiter where its event went. */
 export class Sealer {
   readonly #db: QueryExecutor;
   readonly #now: () => number;
   readonly #timeoutMs: number;
+  readonly #held = new HeldChains<Waiter>((waiters) => this.#ask(waiters));
   #waiting: Waiter[] = [];
   #running = false;
   #calls = 0;
@@ -53,48 +57,58 @@ export class Sealer {
 
   /** Waits until a committed event is sealed. */
   wait(id: string, org: string | null): Promise<ChainPosition> {
-    const sealed = new Promise<ChainPosition>((resolve, reject) => {
-      this.#waiting.push({ id, org, deadlineMs: this.#now() + this.#timeoutMs, resolve, reject });
+    return new Promise<ChainPosition>((resolve, reject) => {
+      const waiter = { id, org, deadlineMs: this.#now() + this.#timeoutMs, resolve, reject };
+      if (!this.#held.join(waiter)) this.#ask([waiter]);
     });
-    if (!this.#running) void this.#run();
-    return sealed;
   }
 
-  /** Seals what is queued, of every process. */
+  /** Seals what is queued, of every process: one organisation in a call, because a call holds the chains that it moves. */
   async sealAll(): Promise<void> {
-    await this.#call([]);
+    const startMs = performance.now();
+    let sealed: unknown = true;
+    while (sealed === true) {
+      // What is committed later is sealed by who committed it; to wait for that too might have no end.
+      const query = CompiledQuery.raw(SEAL_NEXT, [performance.now() - startMs]);
+      const rows = await this.#call(query as CompiledQuery<{ readonly sealed: unknown }>);
+      sealed = rows[0]?.sealed;
+    }
+  }
+
+  #ask(waiters: readonly Waiter[]): void {
+    this.#waiting.push(...waiters);
+    if (!this.#running && waiters.length > 0) void this.#run();
   }
 
   async #run(): Promise<void> {
     this.#running = true;
     await Promise.resolve(); // events of one batch come one after the other in the same turn
-    let held: Waiter[] = [];
-    let pauseMs = 1;
-    while (this.#waiting.length > 0 || held.length > 0) {
-      const batch = [...held, ...this.#waiting];
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting;
       this.#waiting = [];
-      const still = await this.#sealBatch(batch);
-      pauseMs = still.length < batch.length ? 1 : Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
-      held = this.#dropExpired(still);
-      if (held.length > 0) await new Promise((resume) => setTimeout(resume, pauseMs));
+      this.#held.settle(batch, this.#dropExpired(await this.#sealBatch(batch)));
     }
     this.#running = false;
   }
 
-  /** Settles what it can and returns the waiters whose organisation's head was held. */
-  async #sealBatch(batch: readonly Waiter[]): Promise<Waiter[]> {
+  /** Settles what it can and returns the waiters whose organisation's chain was held. */
+  async #sealBatch(batch: readonly Waiter[]): Promise<HeldWaiter[]> {
+    const parameters = [batch.map(({ id }) => id), batch.map(({ org }) => org)];
+    const held: HeldWaiter[] = [];
     try {
-      const fates = await this.#call(batch);
-      return batch.filter((waiter) => {
+      const rows = await this.#call(CompiledQuery.raw(SEAL, parameters) as CompiledQuery<FateRow>);
+      const fates = new Map(rows.map((row) => [row.id, row]));
+      for (const waiter of batch) {
         const fate = fates.get(waiter.id);
         if (fate === undefined) {
           waiter.reject(notCommitted(waiter.id));
-          return false;
+          continue;
         }
         const position = positionOf(fate);
         if (position !== undefined) waiter.resolve(position);
-        return position === undefined;
-      });
+        else held.push({ ...waiter, org: String(fate.org) });
+      }
+      return held;
     } catch (error) {
       const mapped = fromDatabaseError(error);
       const failure = mapped instanceof RingfenceAuditError ? mapped : unavailable(error);
@@ -103,20 +117,17 @@ export class Sealer {
     }
   }
 
-  async #call(batch: readonly Waiter[]): Promise<Map<unknown, FateRow>> {
+  async #call<Row>(query: CompiledQuery<Row>): Promise<readonly Row[]> {
     this.#calls++;
-    const parameters = [batch.map(({ id }) => id), batch.map(({ org }) => org)];
-    const query = CompiledQuery.raw(SEAL, parameters) as CompiledQuery<FateRow>;
     this.#underWay++;
     try {
-      const { rows } = await this.#db.executeQuery(query);
-      return new Map(rows.map((row) => [row.id, row]));
+      return (await this.#db.executeQuery(query)).rows;
     } finally {
       this.#underWay--;
     }
   }
 
-  #dropExpired(waiters: readonly Waiter[]): Waiter[] {
+  #dropExpired(waiters: readonly HeldWaiter[]): HeldWaiter[] {
     const nowMs = this.#now();
     return waiters.filter(({ id, deadlineMs, reject }) => {
       if (nowMs < deadlineMs) return true;

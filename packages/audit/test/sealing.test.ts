@@ -1,8 +1,8 @@
 /** What happens between COMMIT and the seal, when a process dies or a transaction holds the chain. */
 import { sql } from 'kysely';
 import pg from 'pg';
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
-import { createAudit, type OrgId, parseOrgId, type QueryExecutor } from '../src/index.ts';
+import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest';
+import { createAudit, type OrgId, parseOrgId, type QueryExecutor, type Receipt } from '../src/index.ts';
 import {
   errorOf,
   events,
@@ -150,31 +150,63 @@ test('keeps one chain when two processes seal at the same time', async () => {
 });
 
 test('lets two processes begin the same chain at the same time', async () => {
-  const org = orgNumber(11);
-  const first = new pg.Client({ connectionString: f.database.appUrl });
-  await first.connect();
-  try {
-    await commitAndDie(org);
-    await first.query('begin');
-    await first.query(`select * from audit.seal_pending('{}', '{}')`);
-    await commitAndDie(org);
-    const second = f.audit.sealPending();
-    second.catch(() => {}); // awaited below
-    let waiting: unknown[] = [];
-    while (waiting.length === 0) {
-      const { rows } = await sql`select from pg_stat_activity
-        where datname = current_database() and wait_event_type = 'Lock'`.execute(f.superuser);
-      waiting = rows;
-    }
-    await first.query('commit');
-    await second;
-  } finally {
-    await first.end();
+  const processes = [f.audit, createAudit({ events, db: f.app })];
+  for (let n = 0; n < 20; n++) {
+    const org = orgNumber(11_000 + n);
+    const places = await Promise.all(
+      processes.map(async (audit) => {
+        const receipt = audit.prepare('login.succeeded', { outcome: 'success' });
+        const result = await f.inOrg(org, (trx) => trx.executeQuery(receipt.query));
+        return (await audit.sealed(receipt, result)).orgSeq;
+      }),
+    );
+    expect(places.toSorted()).toEqual([1, 2]);
+    expect(await f.inOrg(org, (trx) => f.audit.verify(trx, org))).toMatchObject({
+      ok: true,
+      checked: 2,
+    });
   }
-  expect(await f.inOrg(org, (trx) => f.audit.verify(trx, org))).toMatchObject({
-    ok: true,
-    checked: 2,
-  });
+});
+
+test('events of a held chain are asked for after pauses, all together, and delay none of another', async () => {
+  const [held, free] = [orgNumber(12), orgNumber(13)];
+  for (const org of [held, free]) await f.append(org, login());
+  const asked: string[][] = [];
+  const db: QueryExecutor = {
+    isTransaction: false,
+    executeQuery: async (query) => {
+      asked.push(query.parameters[0] as string[]);
+      return await f.app.executeQuery(query);
+    },
+  };
+  const audit = createAudit({ events, db });
+  const receipts = Array.from({ length: 20 }, login);
+  const sealedOf = async (org: OrgId, receipt: Receipt) => {
+    const result = await f.inOrg(org, (trx) => trx.executeQuery(receipt.query), {
+      isolation: 'serializable',
+    });
+    return audit.sealed(receipt, result);
+  };
+  const places: Promise<{ orgSeq: number }>[] = [];
+  try {
+    await f.inOrg(held, async (trx) => {
+      await trx.executeQuery(login().query); // holds the chain
+      vi.useFakeTimers({ toFake: ['setTimeout'] }); // no pause ends by itself
+      for (const receipt of receipts) {
+        const result = await f.inOrg(held, (other) => other.executeQuery(receipt.query));
+        places.push(audit.sealed(receipt, result));
+        expect((await sealedOf(free, login())).orgSeq).toBe(places.length + 1);
+      }
+      const [first, ...others] = receipts.map(({ id }) => id);
+      expect(asked.flat().filter((id) => id === first || others.includes(id))).toEqual([first]);
+    });
+    asked.length = 0;
+    await vi.advanceTimersByTimeAsync(1);
+    expect((await Promise.all(places)).map(({ orgSeq }) => orgSeq)).toEqual(receipts.map((_, n) => n + 3));
+    expect(asked).toHaveLength(1);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test('puts two events of one transaction into the chain in their order, together or not at all', async () => {

@@ -1,22 +1,41 @@
 /**
- * `audit.seal_pending`: puts everything that is queued into the chains, of all organisations, in one call.
+ * Sealing: puts queued events into the chains of their organisations.
  *
- * One call at a time (the lock on audit.sealer), heads locked in the order of organisations. A head that a transaction
- * holds is skipped, never waited for, so one slow transaction delays its own organisation only. The call itself must not be
- * part of one: what it locks, it holds until COMMIT, for all organisations (docs/threat-model.md). It needs no context and
- * therefore tells nothing but the fate of event ids that the caller already has.
+ * The chain of an organisation is moved by whoever holds its head row. A head that somebody holds is skipped, never waited
+ * for, so a sealing that does not end stops the chains it took and no other. Hence how few it takes, docs/threat-model.md:
+ * `seal_pending` those of the queued events whose ids the caller names, `seal_next` one, and either of them only once in a
+ * transaction. They need no context and therefore tell nothing but the fate of event ids that the caller already has.
  */
 
 import { FUNCTION_SETTINGS, linkExpression } from './names.ts';
 
+/**
+ * Refusals. A transaction that wrote has an id: so has one that sealed before, appended or changed rows. What is locked by
+ * sealing is locked until COMMIT.
+ */
+const CHECK_TRANSACTION = `
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception 'sealing needs READ COMMITTED'
+      using errcode = '25001', schema = 'audit', constraint = 'audit.sealer_isolation';
+  end if;
+  if pg_current_xact_id_if_assigned() is not null then
+    raise exception 'sealing needs a transaction of its own'
+      using errcode = '25001', schema = 'audit', constraint = 'audit.sealer_transaction';
+  end if;`;
+
 /** DDL of the sealing functions. */
 export const SEALING: string = `
-create function audit.seal_pending(wanted uuid[], wanted_orgs uuid[])
-returns table (id uuid, org uuid, seq bigint, hash bytea)
-language plpgsql volatile security definer ${FUNCTION_SETTINGS} set lock_timeout = '10s' as $$
+-- Seals all that is queued of these organisations; returns how many chains were free. For functions of this schema.
+create function audit.seal_orgs(wanted_orgs uuid[]) returns integer
+language plpgsql volatile ${FUNCTION_SETTINGS} set lock_timeout = '10s' as $$
 #variable_conflict use_column
 declare
   item record;
+  new_org uuid;
+  ignored text;
+  free_orgs uuid[];
+  free_seqs bigint[];
+  free_hashes bytea[];
   chain_org uuid;
   chain_seq bigint;
   chain_hash bytea;
@@ -24,30 +43,39 @@ declare
   seqs bigint[] := '{}';
   ids uuid[] := '{}';
   hashes bytea[] := '{}';
-  told bigint;
 begin
-  -- Each statement below needs a snapshot of its own, taken after the lock.
-  if current_setting('transaction_isolation') <> 'read committed' then
-    raise exception 'sealing needs READ COMMITTED'
-      using errcode = '25001', schema = 'audit', constraint = 'audit.sealer_isolation';
+  for new_org in
+    select o.org_id from unnest(wanted_orgs) o(org_id)
+     where not exists (select from audit.head h where h.org_id = o.org_id)
+  loop
+    -- A row that another transaction has inserted cannot be skipped. So it is waited for, for a moment.
+    begin
+      ignored := set_config('lock_timeout', '1ms', true);
+      insert into audit.head (org_id) values (new_org) on conflict do nothing;
+    exception when lock_not_available then null;
+    end;
+    ignored := set_config('lock_timeout', '10s', true);
+  end loop;
+
+  select array_agg(f.org_id), array_agg(f.seq), array_agg(f.hash) into free_orgs, free_seqs, free_hashes
+    from (select h.org_id, h.seq, h.hash from audit.head h where h.org_id = any (wanted_orgs)
+           for update skip locked) f;
+  if free_orgs is null then
+    return 0;
   end if;
-  lock table audit.sealer in exclusive mode;
+  -- A session that forgets to COMMIT keeps the chains no longer than this.
+  if current_setting('idle_in_transaction_session_timeout') = '0' then
+    ignored := set_config('idle_in_transaction_session_timeout', '5s', true);
+  end if;
 
-  insert into audit.head (org_id)
-    select distinct q.org_id from audit.queue q
-     where not exists (select from audit.head h where h.org_id = q.org_id);
-
+  -- In a statement of its own, whose snapshot is taken behind the locks: it sees what whoever held them before has done.
   for item in
-    with free as materialized (
-      select h.org_id, h.seq, h.hash from audit.head h
-       where h.org_id in (select q.org_id from audit.queue q)
-       order by h.org_id for update skip locked
-    ), taken as (
-      delete from audit.queue q using free f where q.org_id = f.org_id
-      returning q.org_id, q.event_id, q.position, q.leaf
+    with taken as (
+      delete from audit.queue q using unnest(free_orgs, free_seqs, free_hashes) f(org_id, seq, hash)
+       where q.org_id = f.org_id
+      returning q.org_id, q.event_id, q.position, q.leaf, f.seq, f.hash
     )
-    select t.org_id, t.event_id, t.leaf, f.seq, f.hash
-      from taken t join free f on f.org_id = t.org_id order by t.org_id, t.position
+    select * from taken t order by t.org_id, t.position
   loop
     if chain_org is distinct from item.org_id then
       chain_org := item.org_id;
@@ -70,24 +98,75 @@ begin
               from unnest(orgs, seqs, hashes) u(org_id, seq, hash) order by u.org_id, u.seq desc) last
      where h.org_id = last.org_id;
   end if;
+  return cardinality(free_orgs);
+end $$;
 
-  -- The fate of what was asked for: sealed, or (seq null) committed but its organisation's head was held.
-  return query
-    select s.event_id, s.org_id, s.seq, s.hash
-      from unnest(wanted, wanted_orgs) w(event_id, org_id)
-      join audit.seal s on s.org_id = w.org_id and s.event_id = w.event_id;
-  get diagnostics told = row_count;
-  if told = cardinality(wanted) then
-    return;
+-- Seals the organisations of those of the events that are queued, and tells where each went: sealed, or (seq null)
+-- committed but its organisation's chain is held. An event without its organisation is looked for in all.
+create function audit.seal_pending(wanted uuid[], wanted_orgs uuid[])
+returns table (id uuid, org uuid, seq bigint, hash bytea)
+language plpgsql volatile security definer ${FUNCTION_SETTINGS} as $$
+#variable_conflict use_column
+declare
+  orgless constant boolean := array_position(wanted_orgs, null) is not null;
+  queued_orgs uuid[];
+begin${CHECK_TRANSACTION}
+  queued_orgs := array(
+    select distinct q.org_id from unnest(wanted, wanted_orgs) w(event_id, org_id)
+      join audit.queue q on q.org_id = w.org_id and q.event_id = w.event_id);
+  if orgless then
+    queued_orgs := array(
+      select unnest(queued_orgs)
+      union
+      select q.org_id from unnest(wanted, wanted_orgs) w(event_id, org_id)
+        join audit.queue q on q.event_id = w.event_id where w.org_id is null);
+  end if;
+  if cardinality(queued_orgs) > 0 and audit.seal_orgs(queued_orgs) < cardinality(queued_orgs) then
+    -- Before the chains are looked at: what somebody else seals meanwhile is told twice, and not missed.
+    return query
+      select q.event_id, q.org_id, null::bigint, null::bytea from audit.queue q
+       where q.org_id = any (queued_orgs) and q.event_id = any (wanted);
   end if;
   return query
     select s.event_id, s.org_id, s.seq, s.hash
       from unnest(wanted, wanted_orgs) w(event_id, org_id)
-      cross join audit.head h
-      join audit.seal s on s.org_id = h.org_id and s.event_id = w.event_id
-     where w.org_id is null;
-  return query
-    select q.event_id, q.org_id, null::bigint, null::bytea from audit.queue q where q.event_id = any (wanted);
+      join audit.seal s on s.org_id = w.org_id and s.event_id = w.event_id;
+  if orgless then
+    return query
+      select s.event_id, s.org_id, s.seq, s.hash
+        from unnest(wanted, wanted_orgs) w(event_id, org_id)
+        cross join audit.head h
+        join audit.seal s on s.org_id = h.org_id and s.event_id = w.event_id
+       where w.org_id is null;
+  end if;
+end $$;
+
+-- Seals what is queued of one organisation in which an event has waited for so long, and tells whether there was one whose
+-- chain was free. Repeated until there is none, it seals what dead processes left; one transaction takes one chain.
+create function audit.seal_next(waited_ms double precision) returns boolean
+language plpgsql volatile security definer ${FUNCTION_SETTINGS} as $$
+declare
+  latest constant timestamptz := clock_timestamp() - waited_ms * interval '1 millisecond';
+  queued_org uuid;
+begin${CHECK_TRANSACTION}
+  for queued_org in
+    -- From one organisation to the next by the index, however many events each has.
+    with recursive queued(org_id) as (
+      (select q.org_id from audit.queue q order by q.org_id limit 1)
+      union all
+      select (select q.org_id from audit.queue q where q.org_id > o.org_id order by q.org_id limit 1)
+        from queued o where o.org_id is not null
+    )
+    select o.org_id from queued o
+     where exists (select from audit.queue q where q.org_id = o.org_id
+                      -- The clock may have been set back since.
+                      and q.queued_at not between latest and clock_timestamp())
+  loop
+    if audit.seal_orgs(array[queued_org]) > 0 then
+      return true;
+    end if;
+  end loop;
+  return false;
 end $$;
 
 -- How much is committed but not sealed, over all organisations, and for how long.

@@ -56,9 +56,6 @@ create table audit.head (
   hash bytea not null default decode(repeat('00', 32), 'hex'),
   constraint head_pkey primary key (org_id)
 ) with (fillfactor = 10);
-
--- Empty: its lock lets one sealing in at a time. An advisory lock could be taken by anybody who can log in.
-create table audit.sealer ();
 `;
 
 /** Row-level security and grants. */
