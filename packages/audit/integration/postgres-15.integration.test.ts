@@ -19,6 +19,7 @@ const FILES = [
   'capture',
   'database-tampering',
   'forks',
+  'held-sealing',
   'keep-sealed',
   'migrations',
   'mixed-contexts',

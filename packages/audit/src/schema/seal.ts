@@ -9,6 +9,9 @@
 
 import { FUNCTION_SETTINGS, linkExpression } from './names.ts';
 
+/** For locks on whole tables, which a migration may hold. */
+const LOCK_TIMEOUT = '10s';
+
 /**
  * Refusals. A transaction that wrote has an id: so has one that sealed before, appended or changed rows. What is locked by
  * sealing is locked until COMMIT.
@@ -25,9 +28,10 @@ const CHECK_TRANSACTION = `
 
 /** DDL of the sealing functions. */
 export const SEALING: string = `
--- Seals all that is queued of these organisations; returns how many chains were free. For functions of this schema.
+-- Seals all that is queued of these organisations; returns how many chains were free. For the functions below, whose
+-- settings it runs under.
 create function audit.seal_orgs(wanted_orgs uuid[]) returns integer
-language plpgsql volatile ${FUNCTION_SETTINGS} set lock_timeout = '10s' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   item record;
@@ -54,7 +58,7 @@ begin
       insert into audit.head (org_id) values (new_org) on conflict do nothing;
     exception when lock_not_available then null;
     end;
-    ignored := set_config('lock_timeout', '10s', true);
+    ignored := set_config('lock_timeout', '${LOCK_TIMEOUT}', true);
   end loop;
 
   select array_agg(f.org_id), array_agg(f.seq), array_agg(f.hash) into free_orgs, free_seqs, free_hashes
@@ -105,7 +109,7 @@ end $$;
 -- committed but its organisation's chain is held. An event without its organisation is looked for in all.
 create function audit.seal_pending(wanted uuid[], wanted_orgs uuid[])
 returns table (id uuid, org uuid, seq bigint, hash bytea)
-language plpgsql volatile security definer ${FUNCTION_SETTINGS} as $$
+language plpgsql volatile security definer ${FUNCTION_SETTINGS} set lock_timeout = '${LOCK_TIMEOUT}' as $$
 #variable_conflict use_column
 declare
   orgless constant boolean := array_position(wanted_orgs, null) is not null;
@@ -144,7 +148,7 @@ end $$;
 -- Seals what is queued of one organisation in which an event has waited for so long, and tells whether there was one whose
 -- chain was free. Repeated until there is none, it seals what dead processes left; one transaction takes one chain.
 create function audit.seal_next(waited_ms double precision) returns boolean
-language plpgsql volatile security definer ${FUNCTION_SETTINGS} as $$
+language plpgsql volatile security definer ${FUNCTION_SETTINGS} set lock_timeout = '${LOCK_TIMEOUT}' as $$
 declare
   latest constant timestamptz := clock_timestamp() - waited_ms * interval '1 millisecond';
   queued_org uuid;
