@@ -48,7 +48,7 @@ async function ground() {
     );
     await trx.executeQuery(CompiledQuery.raw(APPEND, [EVENT]));
   });
-  await sql`select count(*) from audit.seal_pending('{}', '{}')`.execute(db); // what append queued
+  await sql`select audit.seal_next(0)`.execute(db); // what append queued
   const close = async () => {
     await db.destroy();
     await server.stop();

@@ -281,6 +281,7 @@ test.each([
   `delete from audit.cosignature where false`,
   `insert into audit.seal (org_id, seq, event_id, hash) values (gen_random_uuid(), 1, gen_random_uuid(), sha256('x'))`,
   `select * from audit.seal_pending('{}', '{}')`,
+  `select audit.seal_next(0)`,
   `select * from audit.append(gen_random_uuid(), '{}', true)`,
 ])('refuses the checkpointer: %s', async (statement) => {
   expect(await errorOf(sql.raw(statement).execute(f.signing))).toMatchObject({ code: '42501' });

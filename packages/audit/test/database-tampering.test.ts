@@ -145,7 +145,7 @@ beforeAll(async () => {
         end loop;
       end loop; end $$`)
     .execute(f.superuser);
-  await sql`select count(*) from audit.seal_pending('{}', '{}')`.execute(f.superuser);
+  await f.audit.sealPending();
   const heads = await sql<{ org: string; seq: string; hash: string }>`
     select org_id as org, seq, encode(hash, 'hex') as hash from audit.head`.execute(f.superuser);
   for (const { org, seq, hash } of heads.rows) kept.set(parseOrgId(org), { seq: Number(seq), hash });

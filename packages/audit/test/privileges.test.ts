@@ -32,6 +32,7 @@ test.each([
   `insert into audit.seal (org_id, seq, event_id, hash) values ('${ORG_A}', 99, gen_random_uuid(), ${DIGEST})`,
   `insert into audit.head (org_id) values (gen_random_uuid())`,
   `select from audit.head for update`,
+  `select audit.seal_orgs(array['${ORG_B}'::uuid])`,
   `alter table audit.event disable trigger all`,
   `alter table audit.event alter column canon type text using 'x'`,
   `alter table audit.event no force row level security`,

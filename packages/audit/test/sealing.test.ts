@@ -1,8 +1,8 @@
 /** What happens between COMMIT and the seal, when a process dies or a transaction holds the chain. */
 import { sql } from 'kysely';
 import pg from 'pg';
-import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest';
-import { createAudit, type OrgId, parseOrgId, type QueryExecutor, type Receipt } from '../src/index.ts';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { createAudit, type OrgId, parseOrgId, type QueryExecutor } from '../src/index.ts';
 import {
   errorOf,
   events,
@@ -165,47 +165,6 @@ test('lets two processes begin the same chain at the same time', async () => {
       ok: true,
       checked: 2,
     });
-  }
-});
-
-test('events of a held chain are asked for after pauses, all together, and delay none of another', async () => {
-  const [held, free] = [orgNumber(12), orgNumber(13)];
-  for (const org of [held, free]) await f.append(org, login());
-  const asked: string[][] = [];
-  const db: QueryExecutor = {
-    isTransaction: false,
-    executeQuery: async (query) => {
-      asked.push(query.parameters[0] as string[]);
-      return await f.app.executeQuery(query);
-    },
-  };
-  const audit = createAudit({ events, db });
-  const receipts = Array.from({ length: 20 }, login);
-  const sealedOf = async (org: OrgId, receipt: Receipt) => {
-    const result = await f.inOrg(org, (trx) => trx.executeQuery(receipt.query), {
-      isolation: 'serializable',
-    });
-    return audit.sealed(receipt, result);
-  };
-  const places: Promise<{ orgSeq: number }>[] = [];
-  try {
-    await f.inOrg(held, async (trx) => {
-      await trx.executeQuery(login().query); // holds the chain
-      vi.useFakeTimers({ toFake: ['setTimeout'] }); // no pause ends by itself
-      for (const receipt of receipts) {
-        const result = await f.inOrg(held, (other) => other.executeQuery(receipt.query));
-        places.push(audit.sealed(receipt, result));
-        expect((await sealedOf(free, login())).orgSeq).toBe(places.length + 1);
-      }
-      const [first, ...others] = receipts.map(({ id }) => id);
-      expect(asked.flat().filter((id) => id === first || others.includes(id))).toEqual([first]);
-    });
-    asked.length = 0;
-    await vi.advanceTimersByTimeAsync(1);
-    expect((await Promise.all(places)).map(({ orgSeq }) => orgSeq)).toEqual(receipts.map((_, n) => n + 3));
-    expect(asked).toHaveLength(1);
-  } finally {
-    vi.useRealTimers();
   }
 });
 

@@ -112,18 +112,16 @@ returns table (id uuid, org uuid, seq bigint, hash bytea)
 language plpgsql volatile security definer ${FUNCTION_SETTINGS} set lock_timeout = '${LOCK_TIMEOUT}' as $$
 #variable_conflict use_column
 declare
-  orgless constant boolean := array_position(wanted_orgs, null) is not null;
+  orgless constant uuid[] := array(
+    select w.event_id from unnest(wanted, wanted_orgs) w(event_id, org_id) where w.org_id is null);
   queued_orgs uuid[];
 begin${CHECK_TRANSACTION}
   queued_orgs := array(
     select distinct q.org_id from unnest(wanted, wanted_orgs) w(event_id, org_id)
       join audit.queue q on q.org_id = w.org_id and q.event_id = w.event_id);
-  if orgless then
+  if cardinality(orgless) > 0 then
     queued_orgs := array(
-      select unnest(queued_orgs)
-      union
-      select q.org_id from unnest(wanted, wanted_orgs) w(event_id, org_id)
-        join audit.queue q on q.event_id = w.event_id where w.org_id is null);
+      select unnest(queued_orgs) union select q.org_id from audit.queue q where q.event_id = any (orgless));
   end if;
   if cardinality(queued_orgs) > 0 and audit.seal_orgs(queued_orgs) < cardinality(queued_orgs) then
     -- Before the chains are looked at: what somebody else seals meanwhile is told twice, and not missed.
@@ -135,13 +133,11 @@ begin${CHECK_TRANSACTION}
     select s.event_id, s.org_id, s.seq, s.hash
       from unnest(wanted, wanted_orgs) w(event_id, org_id)
       join audit.seal s on s.org_id = w.org_id and s.event_id = w.event_id;
-  if orgless then
+  if cardinality(orgless) > 0 then
     return query
       select s.event_id, s.org_id, s.seq, s.hash
-        from unnest(wanted, wanted_orgs) w(event_id, org_id)
-        cross join audit.head h
-        join audit.seal s on s.org_id = h.org_id and s.event_id = w.event_id
-       where w.org_id is null;
+        from audit.head h
+        join audit.seal s on s.org_id = h.org_id and s.event_id = any (orgless);
   end if;
 end $$;
 

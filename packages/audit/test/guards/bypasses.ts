@@ -255,7 +255,7 @@ export const BYPASSES: readonly Bypass[] = [
     name: 'a forged row in the queue, sealed by the next sealing',
     sql: [
       `insert into audit.queue (org_id, event_id, queued_at, leaf) values ('{org}', gen_random_uuid(), now(), sha256('x'))`,
-      `select * from audit.seal_pending('{}', '{}')`,
+      `select audit.seal_orgs(array['{org}'::uuid])`,
     ],
     meets: found('deleted'),
   },
@@ -327,7 +327,10 @@ export const BYPASSES: readonly Bypass[] = [
   },
   {
     name: 'GRANT to the app role, for later',
-    sql: ['grant all on all tables in schema audit to {app}'],
+    sql: [
+      'grant all on all tables in schema audit to {app}',
+      'grant all on all functions in schema audit to {app}',
+    ],
     meets: found('no effect'),
   },
 ];
