@@ -26,7 +26,7 @@ export class HeldChains<W extends Queued> {
   readonly #ask: (waiters: readonly W[]) => void;
   readonly #held = new Map<string, HeldChain<W>>();
 
-  /** `ask` is called with those whose turn it is again. */
+  /** `ask` is called with those whose turn it is again, or with none. */
   constructor(ask: (waiters: readonly W[]) => void) {
     this.#ask = ask;
   }
@@ -52,9 +52,15 @@ export class HeldChains<W extends Queued> {
 
   #release(org: string): void {
     const chain = this.#held.get(org);
-    if (chain === undefined || chain.pausing) return;
+    if (chain === undefined) return;
     this.#held.delete(org);
-    this.#ask(chain.waiters);
+    this.#askFor(chain);
+  }
+
+  #askFor(chain: HeldChain<W>): void {
+    const { waiters } = chain;
+    chain.waiters = [];
+    this.#ask(waiters);
   }
 
   #pause(org: string): void {
@@ -63,10 +69,8 @@ export class HeldChains<W extends Queued> {
     chain.pausing = true;
     chain.pauseMs = Math.min(chain.pauseMs * 2, LONGEST_PAUSE_MS);
     setTimeout(() => {
-      const { waiters } = chain;
-      chain.waiters = [];
       chain.pausing = false;
-      this.#ask(waiters);
+      this.#askFor(chain);
     }, chain.pauseMs);
   }
 }

@@ -146,3 +146,30 @@ test('who joins while a held chain is asked for is asked for at once when it was
   const { rows } = await sql`select seq from audit.seal where org_id = ${org}`.execute(f.superuser);
   expect(rows).toHaveLength(4);
 });
+
+test('a chain that turns out to be free in the middle of a pause ends the pause', async () => {
+  const [first, second] = [login(), login()];
+  let free = () => {};
+  const freed = new Promise<void>((resolve) => {
+    free = resolve;
+  });
+  let org: OrgId | undefined;
+  let late: { place: Promise<number> } | undefined;
+  const process: Process = observed(async (ids) => {
+    if (ids.includes(second.id)) await freed;
+    else if (org !== undefined) late ??= await queued(process, org, second);
+  });
+  const { place } = await whileHeld(async (held) => {
+    org = held;
+    const waiting = await queued(process, held, first);
+    while (process.asked.length < 2) await new Promise((resolve) => setImmediate(resolve));
+    return waiting;
+  });
+  free();
+  await process.settled();
+  expect(process.asked).toEqual([[first.id], [second.id], [first.id]]);
+  expect(await Promise.all([place, late?.place])).toEqual([3, 4]);
+  await vi.advanceTimersByTimeAsync(100);
+  await process.settled();
+  expect(process.asked).toHaveLength(3);
+});
