@@ -270,6 +270,38 @@ test('sealing what is left comes to an end while others go on committing', async
   expect(await f.audit.stats()).toMatchObject({ pending: 0 });
 });
 
+test('an event that another sealing puts into the chain in the middle of a call is not taken for lost', async () => {
+  const org = await orgWithChain();
+  const [sealed, moving] = [login(), login()];
+  await f.append(org, sealed);
+  const result = await f.inOrg(org, (trx) => trx.executeQuery(moving.query), { isolation: 'serializable' });
+  // A call that reads a link stops there for as long as the superuser holds the lock.
+  await sql`create function app.gate() returns boolean language plpgsql as
+    $$ begin perform pg_advisory_xact_lock_shared(1); return true; end $$`.execute(f.owner);
+  await sql`alter policy look_up on audit.seal using (app.gate())`.execute(f.owner);
+  await sql`select pg_advisory_lock(1)`.execute(f.superuser);
+  try {
+    const places = await inSession(async (session) => {
+      await session.query('begin');
+      await session.query('select audit.seal_next(0)'); // reads no link
+      const call = Promise.all([f.audit.sealed(sealed, result), f.audit.sealed(moving, result)]); // both queued, as far as it knows
+      call.catch(() => {}); // awaited below
+      const stopped = () =>
+        sql`select from pg_stat_activity where datname = current_database() and wait_event = 'advisory'`.execute(
+          f.superuser,
+        );
+      while ((await stopped()).rows.length === 0);
+      await session.query('commit');
+      await sql`select pg_advisory_unlock(1)`.execute(f.superuser);
+      return await call;
+    });
+    expect(places.map(({ orgSeq }) => orgSeq)).toEqual([2, 3]);
+  } finally {
+    await sql`select pg_advisory_unlock_all()`.execute(f.superuser);
+    await sql`alter policy look_up on audit.seal using (true)`.execute(f.owner);
+  }
+});
+
 test('two processes that ask for one event are told the same, whichever seals it', async () => {
   const org = await orgWithChain();
   const processes = [createAudit({ events, db: f.app }), createAudit({ events, db: f.app })];
