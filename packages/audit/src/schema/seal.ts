@@ -1,10 +1,10 @@
 /**
  * Sealing: puts queued events into the chains of their organisations.
  *
- * The chain of an organisation is moved by whoever holds its head row. A head that somebody holds is skipped, never waited
- * for, so a sealing that does not end stops the chains it took and no other. Hence how few it takes, docs/threat-model.md:
- * `seal_pending` those of the queued events whose ids the caller names, `seal_next` one, and either of them only once in a
- * transaction. They need no context and therefore tell nothing but the fate of event ids that the caller already has.
+ * The chain of an organisation is moved by whoever holds its head row. A head that somebody holds is skipped, and nothing is
+ * locked while it is waited for, so a sealing that does not end stops the chains it took and no other. Hence how few it
+ * takes, docs/threat-model.md: `seal_pending` those of the queued events whose ids the caller names, `seal_next` one, and
+ * either of them only once in a transaction. They need no context and therefore tell nothing but the fate of event ids that the caller already has.
  */
 
 import { FUNCTION_SETTINGS, linkExpression } from './names.ts';
@@ -115,6 +115,8 @@ declare
   orgless constant uuid[] := array(
     select w.event_id from unnest(wanted, wanted_orgs) w(event_id, org_id) where w.org_id is null);
   queued_orgs uuid[];
+  free integer;
+  ignored text;
 begin${CHECK_TRANSACTION}
   queued_orgs := array(
     select distinct q.org_id from unnest(wanted, wanted_orgs) w(event_id, org_id)
@@ -123,7 +125,18 @@ begin${CHECK_TRANSACTION}
     queued_orgs := array(
       select unnest(queued_orgs) union select q.org_id from audit.queue q where q.event_id = any (orgless));
   end if;
-  if cardinality(queued_orgs) > 0 and audit.seal_orgs(queued_orgs) < cardinality(queued_orgs) then
+  free := audit.seal_orgs(queued_orgs);
+  if free = 0 and cardinality(queued_orgs) > 0 then
+    -- Held by another process that seals, most of the time, and so for milliseconds. Nothing is locked yet.
+    begin
+      ignored := set_config('lock_timeout', '5ms', true);
+      perform from audit.head h where h.org_id = queued_orgs[1] for update;
+    exception when lock_not_available then null;
+    end;
+    ignored := set_config('lock_timeout', '${LOCK_TIMEOUT}', true);
+    free := audit.seal_orgs(queued_orgs);
+  end if;
+  if free < cardinality(queued_orgs) then
     -- Before the chains are looked at: what somebody else seals meanwhile is told twice, and not missed.
     return query
       select q.event_id, q.org_id, null::bigint, null::bytea from audit.queue q
