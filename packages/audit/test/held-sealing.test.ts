@@ -193,6 +193,19 @@ test('a session that sealed and forgets to commit is ended, and its events are s
   expect(await verified(org)).toMatchObject({ ok: true, checked: 3 });
 });
 
+test('who asks for a chain that is held is told so, before the session that holds it is ended', async () => {
+  const org = await orgWithChain();
+  const first = await leave(org);
+  await inSession(async (session) => {
+    await session.query('begin');
+    await session.query(SEAL, [[first], [org]]);
+    const second = await leave(org);
+    await inSession(async (other) => {
+      expect((await other.query(SEAL, [[second], [org]])).rows).toEqual([{ seq: null }]);
+    });
+  });
+});
+
 test('leaves a limit for idle transactions that the operator has set as it is', async () => {
   const org = await orgWithChain();
   const show = 'show idle_in_transaction_session_timeout';
