@@ -117,16 +117,14 @@ describe('injected SQL that switches the organisation', () => {
       const own = await contextOf(ORG_A);
       expect((await bare(set(own), ask))?.rowCount).toBe(1);
       expect(await refusalOf(bare(ask))).toBe('tenancy.no_context');
-      expect(await refusalOf(bare(set(''), ask))).toBe('tenancy.no_context');
       const foreign = own.replace(ORG_A, ORG_B);
-      expect(await refusalOf(bare(set(foreign), ask))).toBe('tenancy.context_forged');
       const refused = `do $$ begin perform tenancy.${call}; raise exception 'passed';
         exception when insufficient_privilege then null; end $$`;
       // Often enough for PostgreSQL to settle on a plan, whose context is then another one each time.
       const again = Array.from({ length: 8 }, () => [set(own), ask, set(foreign), refused]).flat();
       expect(await refusalOf(bare(...again, ask))).toBe('tenancy.context_forged');
-      const past = own.replace(/\|\d+\|/, '|1|');
-      expect(await refusalOf(bare(set(past), ask))).toBe('tenancy.context_forged');
+      for (const changed of [foreign, own.replace(/\|\d+\|/, '|1|')])
+        expect(await refusalOf(bare(set(changed), ask))).toBe('tenancy.context_forged');
     },
   );
 
