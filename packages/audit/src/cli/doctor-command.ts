@@ -1,7 +1,8 @@
 /** `doctor`: examines the guards of the log in a database. Reads catalogs only, so any role can run it. */
 import { type AuditDoctorOptions, auditDoctor } from '../doctor/doctor.ts';
 import { formatAuditDoctor } from '../doctor/text-report.ts';
-import { parsed } from './arguments.ts';
+import { auditMigrations } from '../migrations.ts';
+import { orUsage, parsed } from './arguments.ts';
 import { CliError, type Command } from './command.ts';
 import { withDatabase } from './database.ts';
 
@@ -37,6 +38,7 @@ export const doctorCommand: Command = {
     const { database, json, strict } = values;
     if (database === undefined) throw new CliError('doctor needs --database');
     const options = optionsOf(values);
+    await orUsage(() => auditMigrations(options)); // roles that no migration has are told before anything is asked
     const report = await withDatabase(database, (db) => auditDoctor(db, options));
     stdout.write(
       json === true ? `${JSON.stringify({ command: 'doctor', ...report })}\n` : formatAuditDoctor(report),

@@ -49,7 +49,7 @@ export async function runCli(args: readonly string[], io: CliIo): Promise<ExitCo
 /** Help of one command, or of all. */
 function help(command: Command | undefined): string {
   const usages = command === undefined ? [...COMMANDS.values()].map(({ usage }) => usage) : [command.usage];
-  return `Usage: npx @ringfence/audit <command> [options]\n\n${usages.join('\n\n')}\n\n  --version                        name and version\n\nExit codes: 0 nothing found, 1 findings, 2 wrong usage or no answer from what was to be read.`;
+  return `Usage: npx @ringfence/audit <command> [options]\n\n${usages.join('\n\n')}\n\n  --help                           this text\n  --version                        name and version\n\nExit codes: 0 nothing found, 1 findings, 2 wrong usage or no answer from what was to be read.`;
 }
 
 /** Code and message of whatever was thrown. */
