@@ -111,7 +111,7 @@ test('help is of one command, or of all; a wrong name is answered with the right
     },
   });
   expect(await told('witness', '--name', 'w.example')).toMatchObject({
-    ...{ code: 2, err: 'cli.usage: witness needs --name, --dir and --log (--help shows how)\n' },
+    ...{ code: 2, err: 'cli.usage: witness needs --name, --directory and --log (--help shows how)\n' },
   });
 });
 

@@ -39,7 +39,7 @@ afterEach(async () => {
 /** Runs the command itself. */
 async function start(logs: readonly { origin: string; key: string }[], dir = directory): Promise<Running> {
   const end = new AbortController();
-  const args = ['--name', 'witness.example/w', '--dir', dir, '--listen', '127.0.0.1:0'];
+  const args = ['--name', 'witness.example/w', '--directory', dir, '--listen', '127.0.0.1:0'];
   for (const { origin, key } of logs) args.push('--log', `${origin}=${key}`);
   let told = '';
   let exit: Promise<number> | undefined;
@@ -262,8 +262,8 @@ test('gives a usage and exit code 2 for wrong arguments', async () => {
   for (const args of [
     [],
     ['--name', 'w'],
-    ['--name', 'w', '--dir', directory, '--log', 'x'],
-    ['--name', 'w', '--dir', join(directory, 'unused'), '--log', `${LOG}=not-a-key`],
+    ['--name', 'w', '--directory', directory, '--log', 'x'],
+    ['--name', 'w', '--directory', join(directory, 'unused'), '--log', `${LOG}=not-a-key`],
     ['--nonsense'],
   ]) {
     let told = '';
@@ -274,7 +274,7 @@ test('gives a usage and exit code 2 for wrong arguments', async () => {
   expect(existsSync(join(directory, 'unused'))).toBe(false);
   let told = '';
   const stderr = { write: (text: string) => (told += text) };
-  const args = ['--name', 'a b', '--dir', directory, '--log', `${LOG}=${log.key}`];
+  const args = ['--name', 'a b', '--directory', directory, '--log', `${LOG}=${log.key}`];
   expect(await run(args, { stdout: stderr, stderr, signal: AbortSignal.abort() })).toBe(2);
   const keyless = [{ origin: LOG, keys: [] }];
   const state = fileWitnessState(join(directory, 's'));

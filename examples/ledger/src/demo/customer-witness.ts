@@ -24,7 +24,7 @@ export interface CustomerWitness {
 export async function customerWitness(org: OrgId, logKey: string): Promise<CustomerWitness> {
   const dir = mkdtempSync(join(tmpdir(), 'ringfence-witness-'));
   const child = auditCommand(
-    ...['witness', '--name', 'witness.northwind.example', '--dir', dir],
+    ...['witness', '--name', 'witness.northwind.example', '--directory', dir],
     ...['--log', `${AUDIT_ORIGIN}/${org}=${logKey}`, '--listen', '127.0.0.1:0'],
   );
   const closed = once(child, 'close');

@@ -24,10 +24,10 @@ export interface WitnessIo {
 }
 
 /** Lines of `--help`. */
-export const USAGE: string = `  witness --name <name> --dir <directory> --log <origin>=<key>
+export const USAGE: string = `  witness --name <name> --directory <path> --log <origin>=<key>
                                    cosign the checkpoints of a log, each only if it continues the last
     --name <name>                  name of the witness's key, a URL without scheme: witness.customer.example
-    --dir <directory>              its key and its state; made when missing. Back it up, never run two from copies
+    --directory <path>             its key and its state; made when missing. Back it up, never run two from copies
     --log <origin>=<key>           a log to watch: its origin line and its verifier key; may be given several times
     --listen <host>:<port>         address to listen on, default 127.0.0.1:8440. Put TLS in front of it`;
 
@@ -38,12 +38,12 @@ export async function run(args: readonly string[], { stdout, stderr, signal }: W
     stderr.write(`cli.usage: ${settings} (--help shows how)\n`);
     return 2;
   }
-  const { name, dir, logs, host, port } = settings;
+  const { name, directory, logs, host, port } = settings;
   try {
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
-    const state = fileWitnessState(join(dir, 'state.json'));
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    const state = fileWitnessState(join(directory, 'state.json'));
     try {
-      const signer = localSigner({ name, privateKey: keyIn(join(dir, 'key.pem')) });
+      const signer = localSigner({ name, privateKey: keyIn(join(directory, 'key.pem')) });
       const witness = createWitness({ signer, logs, state });
       const server = witnessServer(
         witness,
@@ -76,20 +76,20 @@ function settingsOf(args: readonly string[]) {
       args: [...args],
       options: {
         name: { type: 'string' },
-        dir: { type: 'string' },
+        directory: { type: 'string' },
         log: { type: 'string', multiple: true },
         listen: { type: 'string', default: '127.0.0.1:8440' },
       },
     });
-    const { name, dir, log = [], listen } = values;
-    if (name === undefined || dir === undefined || log.length === 0)
-      return 'witness needs --name, --dir and --log';
+    const { name, directory, log = [], listen } = values;
+    if (name === undefined || directory === undefined || log.length === 0)
+      return 'witness needs --name, --directory and --log';
     const logs = log.map(logOf);
     if (!logs.every((one) => one !== undefined))
       return '--log is <origin>=<verifier key>, as the log gives them';
     const [, host = '', digits = ''] = /^(.+):(\d{1,5})$/.exec(listen) ?? [];
     if (host === '') return '--listen is <host>:<port>';
-    return { name, dir, logs, host, port: Number(digits) };
+    return { name, directory, logs, host, port: Number(digits) };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     return message.replace(/\. To specify a positional .*$/s, '');
