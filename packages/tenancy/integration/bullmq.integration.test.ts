@@ -39,7 +39,7 @@ const WAIT = { timeout: 15_000, interval: 20 };
 const connection = () => ({ host: '127.0.0.1', port: server.port });
 const request = (org = ORG_A) => ({ org, principal: BOB, payload: { id: randomUUID(), body: 'x' } });
 const RETRIES = { attempts: 4 };
-const add = (org = ORG_A) => addJob(f.jobs, notes, 'note.add', request(org), RETRIES);
+const add = async (org = ORG_A) => (await addJob(f.jobs, notes, 'note.add', request(org), RETRIES)) ?? '';
 
 type NoteHandler = JobHandler<Queues['note.add'], Tables, undefined, 'note.add'>;
 
@@ -70,6 +70,19 @@ describe('a job on BullMQ', () => {
       orgs[job.id] = db.org;
     });
     expect(orgs).toEqual({ [a]: ORG_A, [b]: ORG_B });
+    expect(f.refused).toEqual([]);
+  });
+
+  test('that is deduplicated never takes the place of another organisation’s, nor passes for added', async () => {
+    const of = (org: typeof ORG_A, id = '2026-02') =>
+      addJob(f.jobs, notes, 'note.add', request(org), { deduplication: { id } });
+    const [first, again, other] = [await of(ORG_A), await of(ORG_A), await of(ORG_B)];
+    expect(first).not.toBeNull();
+    expect(again).toBeNull();
+    expect(other).not.toBeNull();
+    // An id that spells the other's is still one's own.
+    expect(await of(ORG_A, `${ORG_B}/2026-02`)).not.toBeNull();
+    expect(await work([first ?? '', other ?? ''])).toEqual(expect.arrayContaining([first, other]));
     expect(f.refused).toEqual([]);
   });
 

@@ -162,6 +162,32 @@ describe('a job on pg-boss', () => {
     expect(f.refused).toEqual([]);
   });
 
+  /** pg-boss cuts time into slots from 1970 on: none of this length ends before 2033. */
+  const SLOT = 1_000_000_000;
+  test.each([
+    ['of one singleton key', { singletonKey: '2026-02', singletonSeconds: SLOT }],
+    ['throttled without a key', { singletonSeconds: SLOT }],
+  ])('%s never takes the place of another organisation’s', async (_, options) => {
+    const of = (org: typeof ORG_A) => sendJob(f.jobs, boss, 'note.add', request(org), options);
+    const [first, again, other] = [await of(ORG_A), await of(ORG_A), await of(ORG_B)];
+    expect(first).not.toBeNull();
+    expect(again).toBeNull();
+    expect(other).not.toBeNull();
+    expect((await work([first ?? '', other ?? ''])).sort()).toEqual([first, other].sort());
+  });
+
+  test('fills a queue that holds one job for its own organisation alone', async () => {
+    await boss.createQueue('note.drop.short', { policy: 'short' });
+    const short = { send: (_: string, ...rest: [object, object]) => boss.send('note.drop.short', ...rest) };
+    const of = (org: typeof ORG_A, options = {}) =>
+      sendJob(f.jobs, short as never, 'note.drop', { org, principal: BOB, payload: { id: 'x' } }, options);
+    expect(await of(ORG_A)).not.toBeNull();
+    expect(await of(ORG_A)).toBeNull();
+    expect(await of(ORG_B)).not.toBeNull();
+    // A key that spells another organisation is still a key of one's own.
+    expect(await of(ORG_A, { singletonKey: ORG_B })).not.toBeNull();
+  });
+
   test('is sent in a transaction of the application, or not at all', async () => {
     const client = new pg.Client({ connectionString: f.database.ownerUrl });
     await client.connect();

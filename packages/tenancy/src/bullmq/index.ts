@@ -7,11 +7,15 @@
 import { type Job, type JobsOptions, type Queue, UnrecoverableError } from 'bullmq';
 import type { JobHandler, JobRequest, Jobs, JobWorkerOptions } from '../jobs/index.ts';
 
-/** Options of `add` in BullMQ; the id is the sealed one, and a repeated job would carry one envelope many times. */
+/**
+ * Options of `add` in BullMQ; the id is the sealed one, and a repeated job would carry one envelope many times.
+ * `deduplication.id` becomes `<org>/<id>`: jobs of two organisations are never duplicates of each other.
+ */
 export type AddJobOptions = Omit<JobsOptions, 'jobId' | 'repeat' | 'repeatJobKey'>;
 
 /**
- * Seals a job and adds it. Resolves with its id.
+ * Seals a job and adds it. Resolves with its id, or with null when BullMQ kept an earlier job of the same organisation in
+ * its place (`deduplication`).
  *
  * @throws RingfenceTenancyError as `seal` does.
  * @throws TypeError when the BullMQ queue has another name.
@@ -25,12 +29,17 @@ export async function addJob<Queues, DB, Storage, Name extends keyof Queues & st
   queue: Pick<Queue, 'name' | 'add'>,
   name: Name,
   request: JobRequest<Queues[Name]>,
-  options: AddJobOptions = {},
-): Promise<string> {
+  { deduplication, ...options }: AddJobOptions = {},
+): Promise<string | null> {
   if (queue.name !== name) throw new TypeError(`the BullMQ queue is "${queue.name}", not "${name}"`);
   const { id, data } = jobs.seal(name, request);
-  await queue.add(name, data, { ...options, jobId: id });
-  return id;
+  // BullMQ drops what collides: under an id of the whole queue, one organisation's job would displace another's.
+  const own =
+    deduplication === undefined
+      ? {}
+      : { deduplication: { ...deduplication, id: `${request.org}/${deduplication.id}` } };
+  const added = await queue.add(name, data, { ...options, ...own, jobId: id });
+  return added.id === id ? id : null;
 }
 
 /**

@@ -7,7 +7,10 @@
 import type { PgBoss, SendOptions, WorkOptions } from 'pg-boss';
 import type { JobHandler, JobRequest, Jobs, JobWorkerOptions } from '../jobs/index.ts';
 
-/** Options of `send` in pg-boss; the id is the sealed one. */
+/**
+ * Options of `send` in pg-boss; the id is the sealed one. `singletonKey` becomes `<org>/<singletonKey>`, and `<org>` when
+ * there is none: throttling and the policies of queues count for each organisation by itself.
+ */
 export type SendJobOptions = Omit<SendOptions, 'id'>;
 
 /** Options of `work` in pg-boss, for one job at a time, and of the worker. */
@@ -25,6 +28,8 @@ export type WorkJobsOptions = JobWorkerOptions &
  * Seals a job and sends it. Resolves with its id, or with null when pg-boss did not take it (singleton, throttled).
  * With `options.db` it is sent in a transaction of yours.
  *
+ * What keeps pg-boss from taking it is only ever a job of the same organisation.
+ *
  * @throws RingfenceTenancyError as `seal` does.
  * @example
  * ```ts
@@ -36,10 +41,12 @@ export async function sendJob<Queues, DB, Storage, Queue extends keyof Queues & 
   boss: Pick<PgBoss, 'send'>,
   queue: Queue,
   request: JobRequest<Queues[Queue]>,
-  options: SendJobOptions = {},
+  { singletonKey: key, ...options }: SendJobOptions = {},
 ): Promise<string | null> {
   const { id, data } = jobs.seal(queue, request);
-  return await boss.send(queue, data, { ...options, id });
+  // pg-boss drops what collides: under a key of the whole queue, one organisation's job would displace another's.
+  const singletonKey = key === undefined ? request.org : `${request.org}/${key}`;
+  return await boss.send(queue, data, { ...options, singletonKey, id });
 }
 
 /**
