@@ -1,12 +1,14 @@
 import { sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { createTestDatabase } from '../../../tools/test-database.ts';
 import { readCatalog } from '../src/catalog/read-catalog.ts';
 import { checkPlans, examine, formatReport, readFacts, runDoctor, toSarif } from '../src/doctor/index.ts';
 import { RULES } from '../src/doctor/rules.ts';
 import { VULNERABILITIES } from '../src/doctor/server-rules.ts';
 import { createTenancy, type OrgDb } from '../src/index.ts';
-import { ALICE, ORG_A } from './fixture.ts';
+import { checked } from '../src/policies/declaration.ts';
+import { ALICE, kyselyOf, ORG_A } from './fixture.ts';
 import { type Golden, golden } from './golden-schema.ts';
 
 let g: Golden;
@@ -60,6 +62,32 @@ describe('a schema in which everything is as generated', () => {
     expect(facts).toMatchObject({ contextKeys: null, activityReadable: true });
     expect((await readFacts(g.owner, g.schema.appRole)).contextKeys).toBe(1);
   });
+});
+
+test('a database without schema tenancy is told to run the migrations, once', async () => {
+  const empty = await createTestDatabase(inject('databaseUrl'), 'doctor');
+  const db = kyselyOf<unknown>(empty.ownerUrl, 1);
+  try {
+    const schema = checked({ appRole: empty.app, org: {}, global: {}, system: {} });
+    const { findings } = await runDoctor({ db, schema });
+    const missing = findings.filter(({ name }) => name === 'tenancy-function-altered');
+    expect(missing).toMatchObject([{ object: 'tenancy', level: 'error' }]);
+    expect(missing[0]?.remedy).toContain('tenancyMigrations');
+  } finally {
+    await db.destroy();
+    await empty.drop();
+  }
+});
+
+test('one function that is missing among the others is named itself', async () => {
+  const facts = await readFacts(g.owner, g.schema.appRole);
+  const catalog = await readCatalog(g.owner);
+  const [kept, ...lost] = facts.tenancyFunctions;
+  if (kept === undefined) throw new Error('no function of schema tenancy');
+  const report = examine(catalog, g.schema, { ...facts, tenancyFunctions: [kept] });
+  const missing = report.findings.filter(({ name }) => name === 'tenancy-function-altered');
+  expect(missing.length).toBe(lost.length);
+  expect(missing.every(({ message }) => message === 'it is missing')).toBe(true);
 });
 
 test('a role that acknowledges before a change is on the disk is found, whoever set it so', async () => {

@@ -137,6 +137,16 @@ export const functionRules: readonly Rule[] = [
     *check(inspection): Generator<Hit> {
       const unsigned = expectedFunctions(false);
       const live = new Map(inspection.facts.tenancyFunctions.map((each) => [identityOf(each), each]));
+      if (live.size === 0) {
+        // One cause, one finding: a list of all that the migrations would make says less than that they never ran.
+        const message = `it holds none of the ${inspection.expected.size} functions this version generates`;
+        yield {
+          object: OWN_SCHEMA,
+          message,
+          remedy: '-- run the migrations: tenancyMigrations({ appRole, … })',
+        };
+        return;
+      }
       const remedy = '-- run the migrations of this version again';
       for (const [identity, expected] of inspection.expected) {
         const found = live.get(identity);
