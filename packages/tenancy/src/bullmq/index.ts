@@ -15,7 +15,7 @@ export type AddJobOptions = Omit<JobsOptions, 'jobId' | 'repeat' | 'repeatJobKey
 
 /**
  * Seals a job and adds it. Resolves with its id, or with null when BullMQ kept an earlier job of the same organisation in
- * its place (`deduplication`).
+ * its place (`deduplication`; under `keepLastIfActive` it may follow that job later).
  *
  * @throws RingfenceTenancyError as `seal` does.
  * @throws TypeError when the BullMQ queue has another name.
