@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import fc from '../../../tools/fuzz.ts';
 import { canonicalize } from '../src/index.ts';
 import { isCanonical, isVerifiable, mutate, mutation, object, parsed } from './body-oracle.ts';
-import { type Fixture, fixture, ORG_A } from './fixture.ts';
+import { type Fixture, fixture, kyselyOf, ORG_A, type Tables } from './fixture.ts';
 
 let f: Fixture;
 
@@ -23,14 +23,14 @@ interface Taken {
 }
 
 /** Appends all in one statement, with as many behind them as make it look for kinds, and says what became of each. */
-async function append(asked: readonly string[]): Promise<readonly Taken[]> {
+async function append(asked: readonly string[], app = f.app): Promise<readonly Taken[]> {
   const bodies = [...asked, ...Array.from({ length: 4 }, () => '{"type":"pad.ded"}')];
   const ids = bodies.map(() => randomUUID());
   const settings = { 'ringfence.org_id': ORG_A, 'ringfence.actor': 'user:alice' };
   const answers = await sql<{ refused: string | null }>`
     select refused from audit.append_batch(${ids}::uuid[], ${bodies}::text[], ${bodies.map(() => 1)}::integer[],
       ${Object.keys(settings)}::text[], ${Object.values(settings)}::text[], true) order by place`.execute(
-    f.app,
+    app,
   );
   const { rows } = await sql<{ id: string; canon: string; action: string; target: string | null }>`
     select id, canon, action, target from audit.event where id = any (${ids}::uuid[])`.execute(f.superuser);
@@ -241,4 +241,21 @@ test('bodies of more strings than LIKE can hold apart, and of more kinds than a 
     ...kinds.map((body) => body.replace('"v"', '"w"')),
     ...kinds.map((body) => body.replace('"v"', '"\\w"')),
   ]);
+});
+
+test('a body of 20 000 strings does not exhaust the stack of a server that gives little, nor take its batch along', async () => {
+  const name = new URL(f.database.appUrl).pathname.slice(1);
+  // LIKE recurses once for each wildcard, and of that many needs more than this: 54001, which fails the whole statement.
+  await sql.raw(`alter database ${name} set max_stack_depth = '512kB'`).execute(f.superuser);
+  const app = kyselyOf<Tables>(f.database.appUrl, 1);
+  try {
+    const many = (value: string) => `{"data":[${Array(20_000).fill('""').join()},"${value}"],"type":"x.y"}`;
+    const answers = await append([many('a'), many('b'), FIRST, many('c')], app);
+    expect(answers.map(({ refused, action }) => [refused, action])).toEqual(
+      Array.from({ length: 4 }, () => [null, 'x.y']),
+    );
+  } finally {
+    await app.destroy();
+    await sql.raw(`alter database ${name} reset max_stack_depth`).execute(f.superuser);
+  }
 });
