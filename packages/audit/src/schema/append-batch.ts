@@ -9,7 +9,14 @@
  * The heads of the organisations are taken in their order, and skipped while somebody holds them: no wait, so no deadlock.
  */
 import { bodyCheck, CLOSING, CONTEXT_CHECK, LEAF, OPENING, TARGET } from './append.ts';
-import { hasFrame, MAX_FRAMES, QUOTES_OF, TARGET_ID_FROM_END, WORTH_A_FRAME } from './body-frame.ts';
+import {
+  hasFrame,
+  MAX_FRAMES,
+  QUOTES_OF,
+  TARGET_ID_FROM_END,
+  UNUSED_FRAMES,
+  WORTH_A_FRAME,
+} from './body-frame.ts';
 import { FUNCTION_SETTINGS, linkExpression, type SchemaNames } from './names.ts';
 
 /** Events of one batch at most, which bounds how long its transaction holds the chains. */
@@ -49,6 +56,7 @@ declare
   kind integer;
   pattern text;
   frames integer := 0;
+  framed integer := 0;
   patterns text[] := '{}';
   quotes integer[] := '{}';
   frame_actions text[] := '{}';
@@ -122,12 +130,13 @@ begin
         end loop;
       end if;
       if kind is not null then
+        framed := framed + 1;
         the_action := frame_actions[kind];
         the_target := frame_targets[kind] || split_part(body, '"', -${TARGET_ID_FROM_END});
       else${bodyCheck(true)}
         the_action := parsed ->> 'type';
         the_target := ${TARGET};
-        if rule is null and size - i >= ${WORTH_A_FRAME} and frames < ${MAX_FRAMES} then
+        if rule is null and size - i >= ${WORTH_A_FRAME} and frames < least(${MAX_FRAMES}, framed + ${UNUSED_FRAMES}) then
           pattern := audit.body_frame(body, parsed);
           if pattern is not null then
             frames := frames + 1;

@@ -13,6 +13,12 @@
 /** Frames of one batch at most; a batch of more kinds reads the rest of them one by one. */
 export const MAX_FRAMES = 8;
 
+/**
+ * Frames of one batch at most beyond the events that had one: a number is part of its frame, so bodies that count something
+ * have each a frame of their own, and making and trying eight of them costs more than reading the bodies.
+ */
+export const UNUSED_FRAMES = 2;
+
 /** Events that must be to come in a batch for a frame to be made: with fewer it costs more than it saves. */
 export const WORTH_A_FRAME = 4;
 
