@@ -110,8 +110,8 @@ begin
 end $$;`;
 
 /**
- * Runs as its caller: it must see the role that the connection really has. What `enter` does last is one expression: a
- * PERFORM for the locks would start an executor, and take as long as all the rest but the comparisons.
+ * Runs as its caller: it must see the role that the connection really has. What `enter` does is one expression with few
+ * functions: PL/pgSQL prepares each anew in every transaction, and each function of it, which takes longer than to run them.
  */
 const ASSERT_APP_ROLE = `
 -- Called once per connection, in front of its first statement: refuses a role that row-level security does not bind.
@@ -149,32 +149,33 @@ end $$;
 -- a mere expression, and sets the context. Every name is qualified, because no search_path can be trusted here.
 -- The transaction began before the reset, so with the defaults of the former borrower: the flags say which of its modes
 -- BEGIN did not name, and are to be the session's. A session of that kind, or with temporary objects, ends itself: behind a
--- pooler only it can. (A changed role may lack the privilege; behind a pooler RESET ROLE comes before.)
-create function tenancy.enter(context text, default_isolation boolean, default_access boolean) returns text
+-- pooler only it can. (A changed role may lack the privilege; behind a pooler RESET ROLE comes before.) The seed is a secret
+-- of the client's, from -1 to 1: a former borrower may have chosen, or worked out, what random() gives next.
+create function tenancy.enter(context text, default_isolation boolean, default_access boolean, seed float8) returns text
 language plpgsql volatile as $$
 declare
-  changed_role constant boolean := current_user operator(pg_catalog.<>) session_user;
+  entered text;
 begin
-  reset all;
+  reset all; -- neither the role nor the modes of this transaction
   discard sequences;
-  if changed_role or pg_catalog.pg_my_temp_schema() operator(pg_catalog.<>) 0
-    or default_isolation and pg_catalog.current_setting('transaction_isolation')
-      operator(pg_catalog.<>) pg_catalog.current_setting('default_transaction_isolation')
-    or default_access and pg_catalog.current_setting('transaction_read_only')
-      operator(pg_catalog.<>) pg_catalog.current_setting('default_transaction_read_only')
-      and not pg_catalog.pg_is_in_recovery()
-  then
-    if not changed_role then
+  entered := case
+    when current_user operator(pg_catalog.<>) session_user or pg_catalog.pg_my_temp_schema() operator(pg_catalog.<>) 0
+      or default_isolation and pg_catalog.current_setting('transaction_isolation')
+        operator(pg_catalog.<>) pg_catalog.current_setting('default_transaction_isolation')
+      or default_access and pg_catalog.current_setting('transaction_read_only')
+        operator(pg_catalog.<>) pg_catalog.current_setting('default_transaction_read_only')
+        and not pg_catalog.pg_is_in_recovery()
+    then null
+    when pg_catalog.pg_advisory_unlock_all() is not null and pg_catalog.setseed(seed) is not null
+    then pg_catalog.set_config('ringfence.context', context, true) end;
+  if entered is null then
+    if current_user operator(pg_catalog.=) session_user then
       perform pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid());
     end if;
     raise exception 'the session carries what a former borrower left'
       using errcode = '42501', constraint = 'tenancy.unclean_session', schema = 'tenancy';
   end if;
-  -- A former borrower may have chosen, or worked out, what random() gives next.
-  return case when pg_catalog.pg_advisory_unlock_all() is not null and pg_catalog.setseed(
-      pg_catalog.float8(pg_catalog.uuid_hash_extended(pg_catalog.gen_random_uuid(), 0))
-        operator(pg_catalog./) 9223372036854775808.0::pg_catalog.float8) is not null
-    then pg_catalog.set_config('ringfence.context', context, true) end;
+  return entered;
 end $$;
 
 -- Called when the former borrower may have run more than plain queries: takes back cursors and channels, refuses what it has

@@ -13,6 +13,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AbortableOperationOptions, CompiledQuery, DatabaseConnection, QueryResult } from 'kysely';
 import type { ContextMint } from './context.ts';
+import { enter } from './enter.ts';
 import { endedByServer, fromDatabaseError, isUncleanSession, RingfenceTenancyError } from './errors.ts';
 import { type FlightProgress, fly, RowParserError, type Statement, type StatementResult } from './flight.ts';
 import { checkDue, checkPassed, leavesMore } from './session-check.ts';
@@ -29,7 +30,6 @@ interface AtCommit {
 }
 
 const ASSERT_APP_ROLE = plain('select tenancy.assert_app_role()');
-const ENTER = 'select tenancy.enter($1, $2, $3) as context';
 const SET_CONTEXT = `select pg_catalog.set_config('ringfence.context', $1, true) as context`;
 
 /** Time after which a cancel request that had no effect is sent again, ms. */
@@ -297,11 +297,11 @@ export class OrgConnection implements DatabaseConnection {
       const contextDue = entering || !inTransaction || opening || nowMs >= this.#renewAtMs;
       const context = this.#mint.at(nowMs);
       if (contextDue) {
-        const sql = entering ? ENTER : SET_CONTEXT;
-        const parameters = entering
-          ? [context.value, ...defaultModes(opening ? this.#begin : '')]
-          : [context.value];
-        before.push({ sql, parameters, prepare: true, own: true });
+        before.push(
+          entering
+            ? enter(context.value, opening ? this.#begin : '')
+            : { sql: SET_CONTEXT, parameters: [context.value], prepare: true, own: true },
+        );
       }
       const progress: FlightProgress = { completed: 0 };
       try {
@@ -378,14 +378,6 @@ const ENDS_CONNECTION: ReadonlySet<string> = new Set([
   'tenancy.unsafe_role',
   'tenancy.unsafe_server',
 ]);
-
-/** Which modes of a transaction BEGIN leaves to the session: isolation, and access. */
-function defaultModes(begin: string): ['t' | 'f', 't' | 'f'] {
-  return [
-    /\bisolation\s+level\b/i.test(begin) ? 'f' : 't',
-    /\bread\s+(only|write)\b/i.test(begin) ? 'f' : 't',
-  ];
-}
 
 function goneBack(): TypeError {
   return new TypeError(
