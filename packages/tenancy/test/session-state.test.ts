@@ -147,16 +147,20 @@ describe('what a former borrower left', () => {
     expect(rows).toEqual([{ held: 0 }]);
   });
 
-  test('a role changed by an expression does not stay for the next one', async () => {
+  test.each([
+    ['may not enter a session', ''],
+    ['may', 'grant usage on schema tenancy to $; grant execute on all functions in schema tenancy to $;'],
+  ])('a role changed by an expression does not stay for the next one, when it %s', async (_, grants) => {
     const superuser = new pg.Client({ connectionString: f.database.superuserUrl });
     await superuser.connect();
     const other = `other_${f.database.app}`;
-    await superuser.query(`create role ${other}; grant ${other} to ${f.database.app}`);
+    await superuser.query(`create role ${other}; grant ${other} to ${f.database.app};
+      ${grants.replaceAll('$', other)}`);
     await sql.raw(`select set_config('role', '${other}', false)`).execute(a);
     expect(await notesOf(b)).toEqual(OWN_B);
     const { rows } = await sql<{ role: string }>`select current_user as role`.execute(b);
     expect(rows).toEqual([{ role: f.database.app }]);
-    await superuser.query(`drop role ${other}`);
+    await superuser.query(`drop owned by ${other}; drop role ${other}`);
     await superuser.end();
   });
 
