@@ -1,6 +1,6 @@
 /** Pruning takes the content of old events out, and no verifier mistakes it for anything else, nor anything else for it. */
 
-// #region prune-import
+// #region imports
 import { pruneLog } from '@ringfence/audit/retention';
 // #endregion
 
@@ -9,8 +9,9 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { snippetDrift } from '../../../tools/doc-snippets.ts';
 import { verifyInDatabase } from '../src/database-verification.ts';
 import { exportLog, type OrgId, verifyExport } from '../src/index.ts';
+import { verifyInBlocks } from '../src/parallel/verify-parallel.ts';
 import { listEvents } from '../src/query/index.ts';
-import { errorOf } from './fixture.ts';
+import { errorOf, waitingForLocks } from './fixture.ts';
 import { prunedCases } from './pruned-corpus.ts';
 import { type RetentionFixture, retentionFixture } from './retention-fixture.ts';
 
@@ -87,9 +88,28 @@ test('stops at the first event that must stay, in the chain and in the tree', as
   expect(await prune(org)).toMatchObject({ removed: 0, through: 5 }); // signed, not copied
   const unsigned = await f.inThePast(() => f.org(3));
   expect(await prune(unsigned)).toEqual({ event: null, removed: 0, through: 0 });
+  await f.checkpointer.checkpoint(unsigned); // in no store at all
+  expect(await prune(unsigned)).toEqual({ event: null, removed: 0, through: 0 });
   expect(await f.verify(org, f.store)).toMatchObject({ ok: true, links: 5 });
   await f.copyTo(f.store).copy(org);
   expect(await f.verify(org, f.store)).toMatchObject({ ok: true, links: 8 });
+});
+
+test('a checkpoint of another history than the chain vouches for nothing', async () => {
+  const org = await f.log(3, 0);
+  await f.inThePast(() => f.grow(org, 2));
+  await f.checkpointer.checkpoint(org);
+  await f.copyTo(f.store).copy(org);
+  const unlink = (size: number) =>
+    f.tamper((trx) =>
+      sql`update audit.checkpoint set link = decode(repeat('00', 32), 'hex') where org_id = ${org} and size = ${size}`.execute(
+        trx,
+      ),
+    );
+  await unlink(5);
+  expect(await prune(org)).toMatchObject({ removed: 3, through: 3 });
+  await unlink(3);
+  expect(await prune(org)).toMatchObject({ removed: 0, through: 3 });
 });
 
 test('refuses what is younger than the retention of the migration, whoever asks', async () => {
@@ -160,15 +180,15 @@ describe('nobody else takes a record out, or says that one was pruned', () => {
     expect(await errorOf(asOwner('delete from audit.event'))).toMatchObject({
       constraint: 'audit.append_only',
     });
+    const onlyPruned =
+      'delete from audit.event e using audit.pruned p where p.org_id = e.org_id and p.event_id = e.id';
     const leaf = `select s.org_id, s.seq, s.event_id, decode(repeat('00', 32), 'hex') from audit.seal s where s.seq = 1 and s.org_id = '${org}'`;
-    expect(await errorOf(asOwner(`insert into audit.pruned ${leaf}; delete from audit.event`))).toMatchObject(
-      {
-        constraint: 'audit.append_only',
-      },
-    );
+    expect(await errorOf(asOwner(`insert into audit.pruned ${leaf}; ${onlyPruned}`))).toMatchObject({
+      constraint: 'audit.append_only',
+    });
     await asOwner(`insert into audit.pruned select s.org_id, s.seq, s.event_id, e.leaf from audit.seal s
         join audit.event e on e.org_id = s.org_id and e.id = s.event_id where s.org_id = '${org}' and s.seq <= 2;
-      delete from audit.event e using audit.pruned p where p.org_id = e.org_id and p.event_id = e.id`);
+      ${onlyPruned}`);
     const report = await inDatabase(org);
     expect(report.findings).toMatchObject([{ class: 'deleted', seq: 1 }]);
     expect(report).toMatchObject({ ok: false, pruned: 0, checked: 3 });
@@ -210,10 +230,27 @@ test('what does not verify is not pruned: the evidence stays', async () => {
   });
 });
 
-test('two prunings at once: one takes the events, the other finds none left', async () => {
+test('of two prunings at once the second waits, and finds none left', async () => {
   const org = await f.log(5, 0);
-  const done = await Promise.all([prune(org), prune(org), prune(org)]);
-  expect(done.map(({ removed }) => removed).sort()).toEqual([0, 0, 5]);
+  let second: ReturnType<typeof prune> | undefined;
+  await f.pruner.transaction().execute(async (trx) => {
+    await sql`select set_config('ringfence.org_id', ${org}, true), set_config('ringfence.actor', 'system:retention', true)`.execute(
+      trx,
+    );
+    expect(await pruneLog(trx, { before, policy })).toMatchObject({ removed: 5, through: 5 });
+    let ended = false;
+    second = prune(org);
+    second.then(
+      () => {
+        ended = true;
+      },
+      () => {
+        ended = true;
+      },
+    );
+    while ((await waitingForLocks(f.superuser)) === 0) expect(ended).toBe(false);
+  });
+  expect(await second).toEqual({ event: null, removed: 0, through: 5 });
   expect(await inDatabase(org)).toMatchObject({ ok: true, pruned: 5, checked: 6 });
 });
 
@@ -236,4 +273,17 @@ test.each([...prunedCases()])('an export: $what', async ({ verdicts, data }) => 
   const report = await verifyExport([data]);
   expect(classes(report).sort()).toEqual(verdicts);
   expect(report.ok).toBe(verdicts.length === 0);
+});
+
+test('threads that verify blocks wait until the chain has said what was pruned', async () => {
+  const { data } = [...prunedCases()][0] as { readonly data: Uint8Array };
+  const chunks = Array.from({ length: Math.ceil(data.length / 100) }, (_, n) =>
+    data.subarray(100 * n, 100 * n + 100),
+  );
+  const sizes = { aloneBytes: 2_200, blockBytes: 1_500, waits: true };
+  expect(await verifyInBlocks(chunks, { threads: 2 }, sizes)).toMatchObject({
+    ok: true,
+    pruned: 6,
+    checked: 15,
+  });
 });
