@@ -142,7 +142,7 @@ describe('the key of a bank feed', () => {
     await rename(subject, 'somebody.else');
     try {
       const run = enterWithKey(f.ledger, key.reveal());
-      await expect(run).rejects.toMatchObject({ code: 'authz.session_refused', reason: 'member' });
+      await expect(run).rejects.toMatchObject({ code: 'authz.key_refused', reason: 'member' });
     } finally {
       await rename('somebody.else', subject);
     }
@@ -150,7 +150,7 @@ describe('the key of a bank feed', () => {
       {
         org: NORTHWIND.id,
         actor: `key:${id}`,
-        event: { outcome: 'denied', data: { code: 'authz.session_refused', reason: 'member', attempts: 1 } },
+        event: { outcome: 'denied', data: { code: 'authz.key_refused', reason: 'member', attempts: 1 } },
       },
     ]);
   });

@@ -288,7 +288,7 @@ describe('a key that exists does no more', () => {
   test('once its creator has left, and does again what they may when they are back', async () => {
     const key = await made();
     world.members.delete('olga');
-    await expect(keys.admit(key)).rejects.toMatchObject({ reason: 'member' });
+    await expect(keys.admit(key)).rejects.toMatchObject({ code: 'authz.key_refused', reason: 'member' });
     world.members.set('olga', ['clerk']);
     expect((await keys.admit(key)).authorize('entry.post', entry).effect).toBe('allow');
   });

@@ -90,9 +90,7 @@ describe('the refusal of a key that exists', () => {
       {
         org: ORG_A,
         id: idOf(key),
-        code: ['member', 'org', 'key_origin'].includes(reason)
-          ? 'authz.session_refused'
-          : 'authz.key_refused',
+        code: reason === 'key_origin' ? 'authz.session_refused' : 'authz.key_refused',
         reason,
         attempts: 1,
         firstAt: at,

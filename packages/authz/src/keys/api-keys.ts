@@ -277,7 +277,7 @@ class StoredKeys<R extends Resources, Role extends string> implements ApiKeys<R>
     };
     const guard = createSessionGuard({ directory, revocations: this.#revocations, clock: this.#clock });
     const context = await guard.admit(key.session, record.org).catch((error: unknown) => {
-      throw this.#noted(error, record);
+      throw this.#noted(orphaned(error), record);
     });
     this.#lastUsed.note(record, this.#now());
     return new ScopedAccess(key, this.#policy(), context, record, this.#now);
@@ -383,4 +383,12 @@ class StoredKeys<R extends Resources, Role extends string> implements ApiKeys<R>
 
 function replayed(): AuthzKeyConflictError {
   return new AuthzKeyConflictError('replayed', 'the request was carried out before');
+}
+
+/** A key for which nobody is there any more authenticates nobody: to whoever presents it, it is like one that was revoked. */
+function orphaned(error: unknown): unknown {
+  if (!(error instanceof AuthzSessionRefusedError)) return error;
+  const { reason } = error;
+  if (reason === 'member') return new AuthzKeyRefusedError(reason, 'its creator is no member any more');
+  return reason === 'org' ? new AuthzKeyRefusedError(reason, 'its organisation is gone') : error;
 }

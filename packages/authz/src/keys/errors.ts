@@ -15,7 +15,11 @@ export type KeyRefusal =
   /** It was rotated and its overlap is over. */
   | 'rotated'
   /** It was revoked. */
-  | 'revoked';
+  | 'revoked'
+  /** Its creator is no member of its organisation any more. */
+  | 'member'
+  /** Its organisation is gone. */
+  | 'org';
 
 /** An API key was refused. */
 export class AuthzKeyRefusedError extends RingfenceAuthzError {
