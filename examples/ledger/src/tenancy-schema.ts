@@ -58,6 +58,7 @@ export function tenancySchema(appRole: string): TenancySchema {
       'audit.queue': ownLog,
       'audit.seal': ownLog,
       'audit.head': ownLog,
+      'audit.pruned': ownLog,
       'audit.checkpoint': ownLog,
       'audit.tile': ownLog,
       'audit.cosignature': ownLog,

@@ -93,6 +93,8 @@ test('every unique constraint that a statement of the app can meet has a code', 
     'deployment_entry_pkey', // as checkpoint_pkey
     'deployment_entry_place', // as checkpoint_pkey
     'head_pkey', // on conflict do nothing
+    'pruned_event', // the function that prunes holds the head of the chain
+    'pruned_pkey', // as pruned_event
     'queue_pkey', // event_pkey comes first
     'subject_pkey', // on conflict do nothing
     'tile_pkey', // as checkpoint_pkey
