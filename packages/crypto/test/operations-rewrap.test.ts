@@ -50,7 +50,6 @@ async function expectAllOpen(): Promise<void> {
   }
 }
 
-/** The provider behind counters and faults chosen per call. */
 /** 32 bits of a number, in which no regular step is left: an organisation's calls come at one, and must not all be refused. */
 function mixed(call: number): number {
   let bits = Math.imul(call ^ (call >>> 16), 0x85ebca6b);
@@ -58,6 +57,7 @@ function mixed(call: number): number {
   return (bits ^ (bits >>> 16)) >>> 0;
 }
 
+/** The provider behind counters and faults chosen per call. */
 function counting(fault: (call: number, kind: 'wrap' | 'unwrap') => boolean = () => false) {
   const counts = { calls: 0, wraps: 0, unwraps: 0, running: 0, most: 0 };
   const call = async <T>(kind: 'wrap' | 'unwrap', run: () => Promise<T>): Promise<T> => {
