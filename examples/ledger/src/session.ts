@@ -113,8 +113,7 @@ function accessOf(context: AdmittedContext<Role>): Access {
 /**
  * The session of an API key: it acts for its creator, within its scope and within what the creator may do at the moment.
  *
- * @throws AuthzKeyRefusedError `authz.key_refused`.
- * @throws AuthzSessionRefusedError `authz.session_refused` when its creator is a member no more.
+ * @throws AuthzKeyRefusedError `authz.key_refused`, also when its creator is a member no more.
  */
 export async function enterWithKey(ledger: Ledger, key: string): Promise<Session> {
   const admit = () => ledger.apiKeys.admit(key); // and what it refuses is told to the log: `onRefused` of the keys

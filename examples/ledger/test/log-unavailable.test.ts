@@ -73,7 +73,7 @@ test('a key whose creator is a member no more opens nothing', async () => {
   try {
     await withoutLog(async () => {
       await expect(enterWithKey(f.ledger, key.reveal())).rejects.toMatchObject({
-        code: 'authz.session_refused',
+        code: 'authz.key_refused',
       });
       // The log is told behind the answer; that it could not be is told here.
       await vi.waitFor(() => expect(unrecorded).toHaveBeenCalled(), { timeout: 10_000 });
