@@ -27,6 +27,7 @@ const FILES = [
   'privileges',
   'query',
   'record-together',
+  'retention',
   'sealing',
   'two-statements',
 ].map((name) => `packages/audit/test/${name}.test.ts`);
