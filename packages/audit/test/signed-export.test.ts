@@ -1,55 +1,21 @@
 /** Notes in an export, and notes that somebody kept, are held against its records: each way to cheat is found by name. */
-import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { afterAll, expect, test } from 'vitest';
-import { verifierKeyOf } from '../src/checkpoint/index.ts';
-import { signNote } from '../src/checkpoint/signer.ts';
 import { runCli } from '../src/cli/run-cli.ts';
 import { verifyExport } from '../src/index.ts';
-import { formatCheckpoint } from '../src/verify/checkpoint.ts';
 import { parseVerifierKey, type VerifyExportOptions } from '../src/verify/index.ts';
-import { exportOf, headAt, honest, type Log, recordOf, sealed } from './export-corpus.ts';
+import { exportOf, headAt } from './export-corpus.ts';
 import { ORG_A, ORG_B } from './fixture.ts';
 import { newSigner } from './memory-log.ts';
+import { DEPLOYMENT, exportWith, key, log, noteOf, ORIGIN, other } from './signed-corpus.ts';
 
-const DEPLOYMENT = 'ledger.example/audit';
-const ORIGIN = `${DEPLOYMENT}/${ORG_A}`;
-const signer = newSigner(DEPLOYMENT);
-const key = verifierKeyOf(signer);
 const trust = { origin: ORIGIN, keys: [parseVerifierKey(key)] };
-const log = honest();
-/** Another history from the sixth record on, sealed anew. */
-const other: Log = sealed([
-  ...log.slice(0, 5),
-  ...Array.from({ length: 9 }, (_, index) => recordOf(index + 6, 7)),
-]);
 
 const folder = mkdtempSync(join(tmpdir(), 'audit-signed-'));
 afterAll(() => rmSync(folder, { recursive: true }));
-
-const sha256 = (...parts: Uint8Array[]) => createHash('sha256').update(Buffer.concat(parts)).digest();
-
-/** RFC 6962 §2.1, word by word. */
-function root(leaves: readonly Uint8Array[]): Uint8Array {
-  if (leaves.length < 2) return leaves[0] ?? sha256();
-  const split = 2 ** Math.floor(Math.log2(leaves.length - 1));
-  return sha256(Uint8Array.of(1), root(leaves.slice(0, split)), root(leaves.slice(split)));
-}
-
-function noteOf(of: Log, size: number, origin = ORIGIN, by = signer): Promise<string> {
-  const leaves = of.slice(0, size).map(({ canon }) => sha256(Uint8Array.of(0), Buffer.from(canon)));
-  return signNote(formatCheckpoint({ origin, size, root: root(leaves) }), by);
-}
-
-function exportWith(of: Log, ...notes: string[]): Uint8Array {
-  const text = Buffer.from(exportOf(of)).toString();
-  const first = text.indexOf('\n') + 1;
-  const lines = notes.map((note) => `{"note":${JSON.stringify(note)}}\n`).join('');
-  return Buffer.from(text.slice(0, first) + lines + text.slice(first));
-}
 
 async function found(bytes: Uint8Array, options: VerifyExportOptions = {}) {
   const { findings } = await verifyExport([bytes], { trust, ...options });

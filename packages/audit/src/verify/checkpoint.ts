@@ -34,7 +34,7 @@ export interface CheckpointTrust {
   readonly witnesses?: readonly VerifierKey[];
   /** How many different witnesses must have signed. Default 0. */
   readonly quorum?: number;
-  /** Verifies one signature. Default: WebCrypto. */
+  /** Verifies one signature. Default: WebCrypto, which has Ed25519 in pages under https and browsers of 2025 or newer. */
   readonly verify?: Ed25519Verify;
 }
 

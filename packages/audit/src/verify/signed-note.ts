@@ -64,14 +64,22 @@ export type Ed25519Verify = (
 const KINDS: Readonly<Record<NoteKeyKind, number>> = { ed25519: 0x01, 'cosignature-v1': 0x04 };
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 
-/** Verifies with the platform's WebCrypto; a key or signature of the wrong shape is false. */
+/**
+ * Verifies with the platform's WebCrypto; a key or signature of the wrong shape is false.
+ *
+ * @throws TypeError when the platform has no Ed25519: then a signature is neither good nor bad.
+ */
 export const verifyEd25519: Ed25519Verify = async (publicKey, message, signature) => {
   try {
     const { subtle } = globalThis.crypto;
     const key = await subtle.importKey('raw', Uint8Array.from(publicKey), 'Ed25519', false, ['verify']);
     return await subtle.verify('Ed25519', key, Uint8Array.from(signature), Uint8Array.from(message));
-  } catch {
-    return false;
+  } catch (error) {
+    if (error instanceof DOMException && error.name !== 'NotSupportedError') return false;
+    throw new TypeError(
+      'WebCrypto has no Ed25519 here (a page needs https, and a browser of 2025 or newer): hand in `trust.verify`',
+      { cause: error },
+    );
   }
 };
 
