@@ -12,6 +12,7 @@ import { sha256 as nobleAlone } from '@noble/hashes/sha2.js';
 import { CompiledQuery, Kysely, PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
 import type { BenchCase, Prepared } from '../../../tools/bench/suite.ts';
+import { runInBrowser } from '../../../tools/browser.ts';
 import { startEmbedded } from '../../../tools/postgres.ts';
 import { createTestDatabase } from '../../../tools/test-database.ts';
 import { verifyInDatabase } from '../src/database-verification.ts';
@@ -111,6 +112,30 @@ const memory: BenchCase = {
   },
 };
 
+/** In a worker of Debian's Chromium, with noble's SHA-256 and nothing else, as a customer's page would. */
+const browser: BenchCase = {
+  id: 'verify-browser',
+  unit: 'events/s',
+  limit: 'noble-only',
+  rounds: 3,
+  warmsUp: true,
+  prepare: async (): Promise<Prepared> => {
+    const data = Buffer.concat([...exportLines(20_000)]);
+    const measure = (what: string) => async () => {
+      const files = new Map<string, Uint8Array | string>([
+        ['/export', data],
+        ['/what', what],
+      ]);
+      const module = new URL('./browser-rate.ts', import.meta.url);
+      return (await runInBrowser({ module, files, thread: 'worker' })) as number;
+    };
+    return {
+      subjects: ['ringfence', 'noble-only'].map((name) => ({ name, measure: measure(name) })),
+      close: async () => {},
+    };
+  },
+};
+
 /** More than a second of work, so that starting a thread and its cold code do not count for much. */
 const long: BenchCase = {
   id: 'verify-500k',
@@ -173,4 +198,4 @@ const tenMillion: BenchCase = {
 };
 
 /** The cases of the verifier. */
-export const verifyCases: readonly BenchCase[] = [memory, long, stream, tenMillion];
+export const verifyCases: readonly BenchCase[] = [memory, browser, long, stream, tenMillion];
