@@ -2,12 +2,14 @@
  * Verifies a chain where it lives: streams seal and event by keyset pages through the verifier of `/verify`, then
  * compares the end of the chain with its head, and looks for events that are in no chain and for personal values that are gone.
  */
+import { setImmediate as turn } from 'node:timers/promises';
 import { assertReads } from './assert-reads.ts';
 import { rowsOf } from './checkpoint/database.ts';
 import { fromDatabaseError } from './errors.ts';
 import type { QueryExecutor } from './executor.ts';
 import { nodeSha256 } from './node-sha256.ts';
 import type { OrgId } from './org-id.ts';
+import { pageSizeOf } from './page-size.ts';
 import { PersonalValueCheck } from './personal-value-check.ts';
 import { ChainWalk } from './verify/chain-walk.ts';
 import type { ChainHead, ChainReport, ChainRow } from './verify/index.ts';
@@ -18,7 +20,7 @@ export interface VerifyOptions {
   readonly expectedHead?: ChainHead | readonly ChainHead[];
   /** Head of an earlier report that is trusted: only what follows is read. */
   readonly from?: ChainHead;
-  /** Rows per page. Default 2 000. */
+  /** Rows per page, 1 to 100 000. Default 2 000. */
   readonly pageSize?: number;
   /** A committed event without a link is a finding after this time, ms. Default 60 000. */
   readonly unsealedAfterMs?: number;
@@ -91,18 +93,25 @@ export async function verifyInDatabase(
   options: VerifyOptions,
   { values = true }: { readonly values?: boolean } = {},
 ): Promise<DatabaseReport> {
-  const { from, expectedHead, pageSize = 2_000, unsealedAfterMs = 60_000 } = options;
+  const { from, expectedHead, pageSize, unsealedAfterMs = 60_000 } = options;
+  const rowsPerPage = pageSizeOf(pageSize);
   const walk = new ChainWalk({ sha256: nodeSha256, org, from, expectedHead });
   const personal = new PersonalValueCheck(db, org, walk);
   try {
     await assertReads(db, org);
     const [headBefore] = await rowsOf<{ readonly seq: string }>(db, HEAD, [org]);
-    for (;;) {
-      const page = await rowsOf<PageRow>(db, PAGE, [org, walk.seq, pageSize]);
-      const rows = page.map((row) => chainRow(org, row));
+    const read = (behind: number) => rowsOf<PageRow>(db, PAGE, [org, behind, rowsPerPage]);
+    let next: Promise<PageRow[]> | undefined = read(walk.seq);
+    while (next !== undefined) {
+      const rows: ChainRow[] = (await next).map((row) => chainRow(org, row));
+      // The server reads the next page while this one is verified: the question leaves before the thread is taken. Nothing
+      // else is asked meanwhile, because `db` may be a transaction.
+      next = rows.length < rowsPerPage ? undefined : read(rows.at(-1)?.seq ?? walk.seq);
+      next?.catch(() => {}); // met below
+      if (next !== undefined) await turn();
       for (const row of rows) walk.step(row);
+      await next;
       if (values) await personal.page(rows);
-      if (page.length < pageSize) break;
     }
     if (headBefore !== undefined && Number(headBefore.seq) > walk.seq) {
       walk.find('cut', walk.seq + 1, null, `the chain ends before its head, ${headBefore.seq}`);

@@ -5,11 +5,13 @@
  * appended meanwhile is not in the export, and no snapshot is held that would keep the queue from being vacuumed.
  * Invariant: exports what is stored, also where it is broken; judging it is the verifier's part.
  */
+import { setImmediate as turn } from 'node:timers/promises';
 import { CompiledQuery } from 'kysely';
 import { assertReads } from './assert-reads.ts';
 import { fromDatabaseError } from './errors.ts';
 import type { QueryExecutor } from './executor.ts';
 import { type OrgId, parseOrgId } from './org-id.ts';
+import { pageSizeOf } from './page-size.ts';
 import type { ChainHead } from './verify/index.ts';
 
 /** Settings of `exportLog`. */
@@ -18,7 +20,7 @@ export interface ExportOptions {
   readonly from?: ChainHead;
   /** Link with which the export ends. Default: the end of the chain. */
   readonly to?: ChainHead;
-  /** Links per page; about 1 kB of memory each. Default 2 000. */
+  /** Links per page, 1 to 100 000; about 1 kB of memory each. Default 2 000. */
   readonly pageSize?: number;
   /** Texts that are proofs about this chain, for instance checkpoint notes; written before the links. Default: none. */
   readonly notes?: readonly string[];
@@ -66,7 +68,7 @@ interface PageRow {
  * Streams the export of one organisation's chain. `db` must see the organisation's rows.
  *
  * @throws RingfenceAuditError `audit.other_org` or `audit.no_context` when `db` does not see the organisation.
- * @throws TypeError when `org` is no UUID, or the session's client_encoding is not UTF8.
+ * @throws TypeError when `org` is no UUID, `pageSize` no whole number from 1 to 100 000, or the session's client_encoding is not UTF8.
  * @example
  * ```ts
  * await pipeline(exportLog(db, org), createWriteStream('audit.ndjson'));
@@ -77,7 +79,8 @@ export async function* exportLog(
   org: OrgId,
   options: ExportOptions = {},
 ): AsyncGenerator<Uint8Array, void, void> {
-  const { from = GENESIS, to, pageSize = 2_000, notes = [] } = options;
+  const { from = GENESIS, to, notes = [] } = options;
+  const pageSize = pageSizeOf(options.pageSize);
   const utf8 = new TextEncoder();
   const id = parseOrgId(org);
   await assertReads(db, id).catch((error: unknown) => {
@@ -95,9 +98,11 @@ export async function* exportLog(
   while (next !== undefined) {
     const page = await next;
     const at = Number(page?.last ?? last);
-    // The server writes the next page while the caller works on this one.
+    // The server writes the next page while the caller works on this one: the question must be on its way before a caller
+    // that computes without a pause has the thread.
     next = at < last ? read(at) : undefined;
-    next?.catch(() => {}); // met by the next turn; a caller that stops here never asks
+    next?.catch(() => {}); // met by the next round; a caller that stops here never asks
+    if (next !== undefined) await turn();
     if (page?.lines != null) yield utf8.encode(page.lines);
   }
   const head = to ?? (ends?.hash == null ? GENESIS : { seq: Number(ends.seq), hash: ends.hash });

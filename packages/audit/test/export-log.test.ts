@@ -200,3 +200,10 @@ test('never throws, whatever the bytes, and holds no line longer than the limit'
     { numRuns: 50 },
   );
 });
+
+test('a page that holds nothing, or part of a row, is refused before anything is read', async () => {
+  for (const pageSize of [0, -1, 1.5, Number.NaN, 100_001]) {
+    await expect(bytesOf(ORG_A, { pageSize })).rejects.toThrow('pageSize is a whole number from 1 to 100000');
+    await expect(f.audit.verify(f.superuser, ORG_A, { pageSize })).rejects.toThrow(TypeError);
+  }
+});
