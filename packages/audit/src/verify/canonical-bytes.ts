@@ -128,6 +128,26 @@ export function valueAt(bytes: Uint8Array, from: number, to: number): unknown {
   return JSON.parse(new TextDecoder().decode(bytes.subarray(from, to)));
 }
 
+/** Whether accepted JSON is the JSON of this value, which is a string: what is plain ASCII in it is compared in place. */
+export function isStringAt(bytes: Uint8Array, from: number, to: number, value: unknown): boolean {
+  if (typeof value !== 'string') return false;
+  return isPlainAt(bytes, from + 1, to - 1, value) || valueAt(bytes, from, to) === value;
+}
+
+/** Whether these bytes are this text, and none of them is special in JSON or beyond ASCII. */
+export function isPlainAt(bytes: Uint8Array, from: number, to: number, text: string): boolean {
+  return text.length === to - from && isTextAt(bytes, from, text, ASCII_PLAIN);
+}
+
+/** Whether a text of ASCII stands here, in bytes that are marked. */
+export function isTextAt(bytes: Uint8Array, from: number, text: string, marked?: Uint8Array): boolean {
+  for (let index = 0; index < text.length; index++) {
+    const byte = bytes[from + index] as number;
+    if (byte !== text.charCodeAt(index) || marked?.[byte] === 0) return false;
+  }
+  return true;
+}
+
 /** Length of the canonical escape at a backslash, 2 or 6; 0 when none stands there. U+0000 is no part of the profile. */
 export function escapeLength(source: Uint8Array, at: number, to: number): number {
   if (at + 2 > to) return 0;

@@ -1,13 +1,16 @@
 /**
  * Reads one row of unknown origin. Invariant: never throws; what is not a row of the format is `undefined`.
  */
-import { valueAt } from './canonical-bytes.ts';
+import { isPlainAt, isStringAt, isTextAt, valueAt } from './canonical-bytes.ts';
 import { type FixedText, isAt } from './fixed-form.ts';
 import type { RecordBytes } from './record-bytes.ts';
 import type { ChainRow, RecordColumns } from './report.ts';
 
 /** What stands between actor and time. */
 const AT_LENGTH = ',"at":"'.length;
+const TIME_LENGTH = '2026-03-03T10:11:12.131415Z'.length;
+/** What stands before id and type of a target. */
+const TARGET = ['{"id":"', '","type":"'] as const;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 /** Whether a value is a lower-case UUID. */
@@ -71,19 +74,50 @@ function edited(detail: string): RecordProblem {
   return { class: 'edited', detail };
 }
 
-function columnProblem(columns: RecordColumns, { bytes, scan }: RecordBytes): RecordProblem | undefined {
-  const { actorAt, timeAt, typeAt, typeEnd, targetAt, targetEnd } = scan;
-  const target = targetAt === 0 ? null : (valueAt(bytes, targetAt, targetEnd) as TargetValue);
-  const truth: Readonly<Record<string, unknown>> = {
-    at: String.fromCharCode(...bytes.subarray(timeAt, timeAt + 27)),
-    actor: valueAt(bytes, actorAt, timeAt - AT_LENGTH),
-    action: typeAt === 0 ? undefined : valueAt(bytes, typeAt, typeEnd),
-    target: target === null ? null : `${String(target.type)}:${String(target.id)}`,
-  };
-  for (const [name, value] of Object.entries(columns)) {
-    if (value !== truth[name]) return edited(`column ${name} differs from the record`);
+function columnProblem(columns: RecordColumns, record: RecordBytes): RecordProblem | undefined {
+  for (const name of Object.keys(columns) as (keyof RecordColumns)[]) {
+    if (!repeats(name, columns[name], record)) return edited(`column ${name} differs from the record`);
   }
   return undefined;
+}
+
+/** Whether a column has what the record says. */
+function repeats(name: keyof RecordColumns, value: unknown, { bytes, scan }: RecordBytes): boolean {
+  const { actorAt, timeAt, typeAt, typeEnd, targetAt, targetEnd } = scan;
+  switch (name) {
+    case 'at':
+      return typeof value === 'string' && isPlainAt(bytes, timeAt, timeAt + TIME_LENGTH, value);
+    case 'actor':
+      return isStringAt(bytes, actorAt, timeAt - AT_LENGTH, value);
+    case 'action':
+      return typeAt === 0 ? value === undefined : isStringAt(bytes, typeAt, typeEnd, value);
+    case 'target':
+      return targetAt === 0 ? value === null : isTargetAt(bytes, targetAt, targetEnd, value);
+    default:
+      return value === undefined;
+  }
+}
+
+/** Whether the target of a record is the one of its column, `type:id`. */
+function isTargetAt(bytes: Uint8Array, from: number, to: number, column: unknown): boolean {
+  if (typeof column === 'string' && isPlainTarget(bytes, from, to, column)) return true;
+  const target = valueAt(bytes, from, to) as TargetValue;
+  return column === (target === null ? null : `${String(target.type)}:${String(target.id)}`);
+}
+
+/** As it nearly always stands: two plain strings. */
+function isPlainTarget(bytes: Uint8Array, from: number, to: number, column: string): boolean {
+  const colon = column.indexOf(':');
+  const idAt = from + TARGET[0].length;
+  const idEnd = idAt + column.length - colon - 1;
+  const typeAt = idEnd + TARGET[1].length;
+  return (
+    colon !== -1 &&
+    isTextAt(bytes, from, TARGET[0]) &&
+    isPlainAt(bytes, idAt, idEnd, column.slice(colon + 1)) &&
+    isTextAt(bytes, idEnd, TARGET[1]) &&
+    isPlainAt(bytes, typeAt, to - 2, column.slice(0, colon)) // the two left close the string and the object
+  );
 }
 
 type TargetValue = { readonly type?: unknown; readonly id?: unknown } | null;
