@@ -13,7 +13,7 @@ import type { Place } from './cursor.ts';
 import type { EventFilter } from './filter.ts';
 
 /** Most rows that one page looks at when filters are combined. */
-export const SCAN_ROWS = 1_000;
+export const SCAN_ROWS = 500;
 
 /** The filters that have an index, the most telling first. */
 const INDEXED = ['target', 'actor', 'action'] as const;
