@@ -54,7 +54,7 @@ export async function startCephStorage() {
     return made;
   }
 
-  function tokenService(credentials = APP): STSClient {
+  function tokenService(credentials: typeof APP & { sessionToken?: string } = APP): STSClient {
     const { endpoint, region, requestHandler } = settings();
     const made = new STSClient({ endpoint, region, requestHandler, credentials } as never);
     opened.push(made);
@@ -71,6 +71,13 @@ export async function startCephStorage() {
       sessionTags: false,
     });
     await owner.send(new s3.CreateBucketCommand({ Bucket: name }));
+    // Not BlockPublicAcls: with it, this server refuses every write.
+    const PublicAccessBlockConfiguration = {
+      IgnorePublicAcls: true,
+      RestrictPublicBuckets: true,
+      BlockPublicPolicy: true,
+    };
+    await owner.send(new s3.PutPublicAccessBlockCommand({ Bucket: name, PublicAccessBlockConfiguration }));
     await owner.send(
       new s3.PutBucketPolicyCommand({ Bucket: name, Policy: JSON.stringify(documents.bucketPolicy) }),
     );
@@ -90,6 +97,16 @@ export async function startCephStorage() {
     const { Credentials } = await sts.send(command);
     if (Credentials === undefined) throw new Error('no credentials');
     return Credentials;
+  }
+
+  /** The token service, asked with a session instead of the application's own key. */
+  function sessionTokenService({ AccessKeyId, SecretAccessKey, SessionToken }: Credentials): STSClient {
+    const accessKeyId = AccessKeyId ?? '';
+    return tokenService({
+      accessKeyId,
+      secretAccessKey: SecretAccessKey ?? '',
+      sessionToken: SessionToken ?? '',
+    });
   }
 
   function sessionClient(credentials: Credentials, endpoint?: string): s3.S3Client {
@@ -113,6 +130,7 @@ export async function startCephStorage() {
     settings,
     client,
     tokenService,
+    sessionTokenService,
     deploy,
     putRolePolicy,
     assume,

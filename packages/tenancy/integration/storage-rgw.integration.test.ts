@@ -176,6 +176,50 @@ describe('the server alone, asked with a session of one organisation', () => {
     expect(await outcome(site.assume({ RoleArn: documents.roleArn }, stranger))).toBe(403);
   });
 
+  test('refuses a session that assumes the role again, with the session policy of another organisation or without one', async () => {
+    const asSession = site.sessionTokenService(session);
+    const { roleArn: RoleArn } = documents;
+    for (const Policy of [undefined, JSON.stringify(documents.sessionPolicy(B))]) {
+      expect(await outcome(site.assume({ RoleArn, Policy }))).toBe('allowed');
+      expect(await outcome(site.assume({ RoleArn, Policy }, asSession))).toBe(403);
+    }
+  });
+
+  test('shows nobody an object that was stored with a public ACL, which this server lets every writer do', async () => {
+    const uri = 'uri="http://acs.amazonaws.com/groups/global/AllUsers"';
+    const Key = orgKey(A, 'public');
+    const stranger = site.client(STRANGER);
+    const anonymous = site.client(STRANGER);
+    anonymous.middlewareStack.add(
+      (next) => (args) => {
+        const { headers } = args.request as { headers: Record<string, string> };
+        for (const name of Object.keys(headers))
+          if (/^(authorization|x-amz-.*)$/i.test(name)) delete headers[name];
+        return next(args);
+      },
+      { step: 'finalizeRequest', priority: 'low', name: 'unsigned' },
+    );
+    for (const acl of [{ ACL: 'public-read' }, { ACL: 'authenticated-read' }, { GrantRead: uri }] as const) {
+      await mine.send(new s3.PutObjectCommand({ Bucket, Key, Body: BYTES, ...acl }));
+      await mine.send(new s3.CopyObjectCommand({ Bucket, Key, CopySource: `${Bucket}/${own}`, ...acl }));
+      for (const reader of [anonymous, stranger]) {
+        expect(await outcome(reader.send(new s3.GetObjectCommand({ Bucket, Key })))).toBe(403);
+      }
+    }
+  });
+
+  test('does not find a role with a path in a policy, so the documents refuse one', async () => {
+    const name = `path-${randomUUID()}`;
+    const roleArn = `arn:aws:iam:::role/team/${name}`;
+    const { appArn, bucket } = documents;
+    expect(() => storageDocuments({ bucket, appArn, roleArn, sessionTags: false })).toThrow(TypeError);
+    const denied = JSON.parse(JSON.stringify(documents.trustPolicy).replaceAll(documents.roleArn, roleArn));
+    const trust = `--assume-role-policy-doc=${JSON.stringify(denied)}`;
+    await site.ceph.admin('role', 'create', `--role-name=${name}`, '--path=/team/', trust);
+    const asSession = site.sessionTokenService(await site.assume({ RoleArn: roleArn }));
+    expect(await outcome(site.assume({ RoleArn: roleArn }, asSession))).toBe('allowed');
+  });
+
   test('without session tags, a session without its policy reaches every organisation, but nothing beside them', async () => {
     const bare = site.sessionClient(await site.assume({ RoleArn: documents.roleArn }));
     const { Key } = foreign;

@@ -45,6 +45,19 @@ describe('generated documents', () => {
     expect(JSON.stringify(documents.bucketPolicy)).not.toContain('PrincipalTag');
   });
 
+  test('without session tags keep a session from assuming the role again, and refuse a role with a path', () => {
+    const documents = storageDocuments({ ...NAMES, sessionTags: false });
+    const [trusted] = documents.trustPolicy.Statement;
+    const trustPolicy = { ...documents.trustPolicy, Statement: trusted === undefined ? [] : [trusted] };
+    const { findings } = proveIsolation({ ...documents, trustPolicy }, { orgs: [ORG, NEIGHBOUR] });
+    expect(new Set(findings.map(({ fault, layer }) => `${fault} ${layer}`))).toEqual(
+      new Set(['no_org trust policy']),
+    );
+    const roleArn = 'arn:aws:iam:::role/team/objects';
+    expect(() => storageDocuments({ ...NAMES, roleArn, sessionTags: false })).toThrow(TypeError);
+    expect(() => storageDocuments({ ...NAMES, roleArn })).not.toThrow();
+  });
+
   test('stay within the limits of AWS whatever the bucket is called, and do not know organisations', () => {
     const longest = 'b'.repeat(63);
     const operations: StorageOperation[] = ['read', 'write', 'list', 'versions', 'delete'];

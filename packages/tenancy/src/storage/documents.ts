@@ -30,7 +30,7 @@ export interface StorageDocumentOptions {
   readonly operations?: readonly StorageOperation[];
   /**
    * False for servers without session tags (Ceph RGW 16): then the session policy alone separates organisations, and
-   * whoever may assume the role without one reaches all. Default true.
+   * whoever may assume the role without one reaches all. The role has no path there. Default true.
    */
   readonly sessionTags?: boolean;
 }
@@ -87,6 +87,10 @@ export function storageDocuments(options: StorageDocumentOptions): StorageDocume
   if (!IDENTITY.test(roleArn) || !IDENTITY.test(appArn)) {
     throw new TypeError('roleArn and appArn: expected ARNs of one role or user each');
   }
+  // Ceph compares a principal with the role's name alone: of a role with a path, no statement of a policy would hold.
+  if (!sessionTags && !/:role\/[^/]+$/.test(roleArn)) {
+    throw new TypeError('roleArn: expected a role without a path, where sessions have no tags');
+  }
   return {
     bucket,
     roleArn,
@@ -95,7 +99,7 @@ export function storageDocuments(options: StorageDocumentOptions): StorageDocume
     sessionTags,
     bucketPolicy: bucketPolicy({ bucket, roleArn, appArn }, operations, sessionTags),
     rolePolicy: policy(grants(bucket, sessionTags ? `org/${ORG_VARIABLE}/` : 'org/', operations)),
-    trustPolicy: trustPolicy(appArn, sessionTags),
+    trustPolicy: trustPolicy(appArn, roleArn, sessionTags),
     sessionPolicy: (org) => sessionPolicy(bucket, org, operations),
   };
 }
@@ -211,14 +215,19 @@ function bucketPolicy(
   return policy(statements);
 }
 
-function trustPolicy(appArn: string, sessionTags: boolean): PolicyDocument {
+function trustPolicy(appArn: string, roleArn: string, sessionTags: boolean): PolicyDocument {
   const trusted: PolicyStatement = {
     Sid: 'AppForOneOrg',
     Effect: 'Allow',
     Principal: { AWS: appArn },
     Action: sessionTags ? ['sts:AssumeRole', 'sts:TagSession'] : 'sts:AssumeRole',
   };
-  if (!sessionTags) return policy([trusted]);
+  if (!sessionTags) {
+    // Ceph counts a session among the identity that assumed it: it would assume the role again, without its session policy.
+    const again = { AWS: roleArn };
+    const Sid = 'DenySessionsAgain';
+    return policy([trusted, { Sid, Effect: 'Deny', Principal: again, Action: 'sts:AssumeRole' }]);
+  }
   const Condition = {
     StringLike: { [`aws:RequestTag/${TAG}`]: UUID_PATTERN },
     'ForAllValues:StringEquals': { 'aws:TagKeys': TAG },

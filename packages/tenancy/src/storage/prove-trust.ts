@@ -18,15 +18,16 @@ export function proveTrust(
   const decide = accessEvaluator({ identity: [], resource: trustPolicy });
   const findings: IsolationFinding[] = [];
   let pairs = 0;
-  const attempt = (principal: string, tags: Tags, expected: boolean) => {
+  const attempt = (principal: string, tags: Tags, expected: boolean, session?: string) => {
     const keys = Object.keys(tags);
     const context = {
       ...Object.fromEntries(Object.entries(tags).map(([key, value]) => [`aws:RequestTag/${key}`, value])),
       ...(keys.length === 0 ? {} : { 'aws:TagKeys': keys }),
     };
+    const by = session === undefined ? {} : { session };
     const actions = keys.length === 0 ? ['sts:AssumeRole'] : ['sts:AssumeRole', 'sts:TagSession'];
     const allowed = actions.every(
-      (action) => decide({ action, resource: roleArn, principal, context }).allowed,
+      (action) => decide({ action, resource: roleArn, principal, ...by, context }).allowed,
     );
     pairs += 1;
     if (allowed === expected) return;
@@ -42,7 +43,11 @@ export function proveTrust(
     const tags: Tags = sessionTags ? { org_id: org } : {};
     attempt(appArn, tags, true);
     for (const stranger of [`${appArn}-2`, roleArn, 'anonymous']) attempt(stranger, tags, false);
-    if (!sessionTags) continue;
+    if (!sessionTags) {
+      // Servers without session tags count a session among the identity that assumed it as well as among its role.
+      attempt(appArn, tags, false, roleArn);
+      continue;
+    }
     attempt(appArn, {}, false);
     attempt(appArn, { org_id: '' }, false);
     attempt(appArn, { org_id: '*' }, false);
