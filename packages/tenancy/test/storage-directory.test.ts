@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -82,6 +82,28 @@ describe('a directory of objects', () => {
     await objects.put(['link'], BYTES);
     expect((await stat(secret)).size).toBe(6);
     expect((await objects.head(['link'])).size).toBe(3);
+  });
+
+  test.skipIf(process.platform !== 'linux')('leaves no file open, whoever refuses', async () => {
+    const opened = async () => {
+      const files = await readdir('/proc/self/fd');
+      const paths = await Promise.all(files.map((file) => readlink(`/proc/self/fd/${file}`).catch(() => '')));
+      return paths.filter((path) => path.startsWith(root));
+    };
+    await objects.put(['a'], BYTES);
+    await symlink(outside, join(root, 'org', ORG, 'd-out'));
+    const denied = { code: 'tenancy.storage_denied' };
+    await expect(objects.copy(['a'], ['out', 'a'])).rejects.toMatchObject(denied);
+    expect(await opened()).toEqual([]);
+    await mkdir(join(root, 'org', ORG, 'f-folder'));
+    const { body } = await objects.get(['folder']);
+    await expect(new Response(body).text()).rejects.toThrow('EISDIR');
+    expect(await opened()).toEqual([]);
+    await expect(objects.get(['a'], { range: { first: 9 } })).rejects.toThrow();
+    await expect(objects.get(['a'], { ifMatch: '"x"' })).rejects.toThrow();
+    await (await objects.get(['a'])).body.cancel();
+    await objects.copy(['a'], ['b']);
+    expect(await opened()).toEqual([]);
   });
 
   test('refuses an organisation folder that is a symbolic link', async () => {

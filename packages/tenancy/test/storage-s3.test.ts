@@ -2,7 +2,8 @@
  * The S3 guard against a loopback server that speaks the protocol and fails in ways a real one cannot be made to. What the
  * guard and a real server do together is tested on Ceph (`integration/storage-guard.integration.test.ts`).
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { Agent, createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
 import { STSClient } from '@aws-sdk/client-sts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createOrgStorage, type OrgStorageOptions } from '../src/s3/index.ts';
@@ -180,6 +181,76 @@ describe('answers the guard does not believe', () => {
     });
   });
 
+  test('an answer that is no listing is an error, never an organisation without objects', async () => {
+    const objects = make().forOrg(ORG);
+    for (const body of ['', '<ListBucketResult></ListBucketResult>', '<html><body>sign in</body></html>']) {
+      answer = xml(200, body);
+      await expect(collect(objects.list())).rejects.toMatchObject({ code: 'tenancy.storage_unavailable' });
+    }
+    // Nor does it make a denial "not found".
+    answer = (response, request) =>
+      (request.url?.includes('list-type') ? xml(200, '') : failing(403, 'AccessDenied'))(response, request);
+    expect(await errorOf(objects.get(['a']))).toMatchObject({ code: 'tenancy.storage_unavailable' });
+  });
+
+  describe('an object', () => {
+    const object =
+      (headers: Record<string, string>, status = 200): Answer =>
+      (response) =>
+        response
+          .writeHead(status, { 'last-modified': new Date(0).toUTCString(), ...headers })
+          .end('0123456789');
+    const content = { 'content-length': '10', etag: '"new"' };
+
+    test('of another etag than asked for is refused, by a server that does not look as well', async () => {
+      answer = object(content);
+      for (const ifMatch of ['"old"', '*', '']) {
+        expect(await errorOf(storage.forOrg(ORG).get(['a'], { ifMatch }))).toMatchObject({
+          code: 'tenancy.storage_precondition_failed',
+        });
+      }
+      for (const ifMatch of ['"new"', 'new']) {
+        const { body } = await storage.forOrg(ORG).get(['a'], { ifMatch });
+        expect(await new Response(body).text()).toBe('0123456789');
+      }
+    });
+
+    test('in another range than asked for is refused', async () => {
+      const range = { first: 2, last: 11 };
+      for (const headers of [content, { ...content, 'content-range': 'bytes 0-9/100' }]) {
+        answer = object(headers, 206);
+        expect(await errorOf(storage.forOrg(ORG).get(['a'], { range }))).toMatchObject({
+          code: 'tenancy.storage_unavailable',
+        });
+      }
+      answer = object({ ...content, 'content-range': 'bytes 2-11/100' }, 206);
+      const { size, body } = await storage.forOrg(ORG).get(['a'], { range });
+      expect([size, await new Response(body).text()]).toEqual([100, '0123456789']);
+    });
+
+    test('that is refused, or cancelled unread, holds no connection', async () => {
+      const httpAgent = new Agent({ maxSockets: 1, keepAlive: true });
+      const s3 = { endpoint, region: 'us-east-1', forcePathStyle: true, requestHandler: { httpAgent } };
+      const objects = make({ s3 }).forOrg(ORG);
+      answer = (response) =>
+        response.writeHead(200, { 'content-length': String(8 * MIB) }).end(new Uint8Array(8 * MIB));
+      for (let n = 0; n < 3; n++) {
+        expect(await errorOf(objects.get(['a']))).toMatchObject({ code: 'tenancy.storage_unavailable' });
+      }
+      const whole = {
+        ...content,
+        'content-length': String(8 * MIB),
+        'last-modified': new Date(0).toUTCString(),
+      };
+      answer = (response) => response.writeHead(200, whole).end(new Uint8Array(8 * MIB));
+      for (let n = 0; n < 3; n++) {
+        const { body } = await objects.get(['a']);
+        await body.cancel();
+      }
+      httpAgent.destroy();
+    });
+  });
+
   test('"denied" about an object that the own listing does not show is "not found"; otherwise it stands', async () => {
     const objects = make().forOrg(ORG);
     const listing =
@@ -272,6 +343,34 @@ describe('requests', () => {
     );
     expect(error).toMatchObject({ code: 'tenancy.storage_unavailable', retryable: true });
     expect(seen.at(-1)).toMatch(/^DELETE .*uploadId=u/);
+  });
+
+  test('an upload that fails closes its source, however little of it was read', async () => {
+    for (const failingRequest of ['POST', 'PUT']) {
+      answer = (response, request) => {
+        const begun = '<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>';
+        (request.method === failingRequest ? failing(503, 'SlowDown') : xml(200, begun))(response, request);
+      };
+      const source = Readable.from(Array.from({ length: 12 }, () => new Uint8Array(MIB)));
+      const put = make({ partBytes: 5 * MIB })
+        .forOrg(ORG)
+        .put(['long'], source);
+      expect(await errorOf(put)).toMatchObject({ code: 'tenancy.storage_unavailable' });
+      expect(source.destroyed).toBe(true);
+    }
+  });
+
+  test('a session the server calls ended is not used again, whatever the clock here says', async () => {
+    const objects = storage.forOrg(ORG);
+    const sessions = async (name: string) => {
+      answer = failing(400, name);
+      seen = [];
+      await errorOf(objects.get(['a']));
+      return seen.filter((request) => request === 'AssumeRole').length;
+    };
+    expect(await sessions('ExpiredToken')).toBe(1);
+    expect(await sessions('AccessDenied')).toBe(1);
+    expect(await sessions('AccessDenied')).toBe(0);
   });
 
   test('settings that cannot be right are refused at once', () => {

@@ -46,7 +46,7 @@ export async function* bodyParts(
 
 /** Chunks of a response as plain `Uint8Array`s, in a stream that reads ahead by nothing. */
 export function plainStream(
-  source: AsyncIterable<Uint8Array>,
+  source: AsyncIterable<Uint8Array> & { destroy?(): unknown },
   mapError: (error: unknown) => unknown,
 ): ReadableStream<Uint8Array> {
   const chunks = source[Symbol.asyncIterator]();
@@ -64,6 +64,7 @@ export function plainStream(
         controller.enqueue(new Uint8Array(buffer, byteOffset, byteLength));
       },
       async cancel() {
+        source.destroy?.(); // an iterator that was asked for nothing yet would not close it
         await chunks.return?.();
       },
     },

@@ -57,6 +57,11 @@ export class OrgClients {
     return client;
   }
 
+  /** Forgets a client whose session the server calls ended: the clock here says otherwise, and would not renew it. */
+  drop(org: OrgId, client: S3Client): void {
+    if (this.#clients.get(org) === client) this.#clients.delete(org);
+  }
+
   /** Ends the connections. */
   close(): void {
     this.#clients.clear();

@@ -18,6 +18,7 @@ import { type OrgId, parseOrgId } from '../org-id.ts';
 import { checkBucket } from '../storage/documents.ts';
 import { orgKey, orgPrefix } from '../storage/object-key.ts';
 import {
+  type ByteRange,
   checkRange,
   foreignKey,
   type ObjectInfo,
@@ -29,7 +30,7 @@ import {
 import { checkOperations, DEFAULT_OPERATIONS, type StorageOperation } from '../storage/operations.ts';
 import { plainStream } from './body-parts.ts';
 import { OrgClients } from './org-clients.ts';
-import { fromS3Error } from './s3-errors.ts';
+import { fromS3Error, isEndedSession, preconditionFailed } from './s3-errors.ts';
 import { MIN_PART_BYTES, upload } from './upload.ts';
 
 /** Options of `createOrgStorage`. */
@@ -123,10 +124,18 @@ class S3OrgObjects implements OrgObjects {
     );
     const { Body } = answer;
     if (!isChunks(Body)) throw this.#malformed('get');
-    const [, total] = /\/(\d+)$/.exec(answer.ContentRange ?? '') ?? [];
-    const size = total === undefined ? answer.ContentLength : Number(total);
     const body = plainStream(Body, (error) => fromS3Error(error, 'get', this.org));
-    return { ...this.#info('get', key, { ...answer, Size: size }), body };
+    try {
+      const size = range === undefined ? answer.ContentLength : sizeBeyond(range, answer.ContentRange);
+      const info = this.#info('get', key, { ...answer, Size: size });
+      // Not every server looks at If-Match, and none at an empty one: parts of two objects would be read as one.
+      if (ifMatch === undefined || bare(info.etag) === bare(ifMatch)) return { ...info, body };
+    } catch (error) {
+      await body.cancel();
+      throw error;
+    }
+    await body.cancel();
+    throw preconditionFailed('get', this.org);
   };
 
   head: OrgObjects['head'] = async (name) => {
@@ -174,6 +183,7 @@ class S3OrgObjects implements OrgObjects {
           }),
         ),
       );
+      if (page.IsTruncated === undefined) throw this.#malformed('list');
       for (const object of page.Contents ?? []) {
         const { Key: key = '' } = object;
         if (!key.startsWith(prefix)) throw foreignKey(this.org);
@@ -191,9 +201,11 @@ class S3OrgObjects implements OrgObjects {
   }
 
   async #call<Answer>(operation: string, send: (client: S3Client) => Promise<Answer>): Promise<Answer> {
+    const client = this.#clients.of(this.org);
     try {
-      return await send(this.#clients.of(this.org));
+      return await send(client);
     } catch (error) {
+      if (isEndedSession(error)) this.#clients.drop(this.org, client);
       throw fromS3Error(error, operation, this.org);
     }
   }
@@ -212,9 +224,10 @@ class S3OrgObjects implements OrgObjects {
     } catch (error) {
       const denied = error instanceof RingfenceTenancyError && error.code === 'tenancy.storage_denied';
       if (!denied || !this.#operations.includes('list')) throw error;
-      const { Contents = [] } = await this.#call('list', (client) =>
+      const { Contents = [], IsTruncated } = await this.#call('list', (client) =>
         client.send(new ListObjectsV2Command({ Bucket: this.#bucket, Prefix: key, MaxKeys: 1 })),
       );
+      if (IsTruncated === undefined) throw this.#malformed('list');
       if (Contents[0]?.Key === key) throw error;
       throw new RingfenceTenancyError(
         'tenancy.storage_not_found',
@@ -242,6 +255,17 @@ class S3OrgObjects implements OrgObjects {
       `object storage: the answer to ${operation} of organisation ${this.org} is not whole`,
     );
   }
+}
+
+/** Size of the whole object, from an answer that is the range; undefined when it is another one. */
+function sizeBeyond({ first }: ByteRange, contentRange: string | undefined): number | undefined {
+  const [, from, size] = /^bytes (\d+)-\d+\/(\d+)$/.exec(contentRange ?? '') ?? [];
+  return Number(from) === first ? Number(size) : undefined;
+}
+
+/** Servers give an etag with quotes or without, depending on the request. */
+function bare(etag: string): string {
+  return etag.replace(/^"(.*)"$/s, '$1');
 }
 
 function rangeHeader({ first, last }: { first: number; last?: number }): string {

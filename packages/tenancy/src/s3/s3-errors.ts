@@ -47,6 +47,20 @@ export function fromTokenError(error: unknown, org: OrgId): unknown {
   return new RingfenceTenancyError('tenancy.storage_denied', mapped.message, { cause: error });
 }
 
+/** Whether the server refused the session because its time is over. */
+export function isEndedSession(error: unknown): boolean {
+  const { name } = (error ?? {}) as AwsError;
+  return name === 'ExpiredToken' || name === 'ExpiredTokenException';
+}
+
+/** The error for an object that is not the one asked for. */
+export function preconditionFailed(operation: string, org: OrgId): RingfenceTenancyError {
+  return new RingfenceTenancyError(
+    'tenancy.storage_precondition_failed',
+    `object storage: ${operation} of organisation ${org} failed: the object has another etag`,
+  );
+}
+
 /** Turns a failure of the SDK into this package's error; programmers' mistakes and own errors stay what they are. */
 export function fromS3Error(error: unknown, operation: string, org: OrgId): unknown {
   if (error instanceof RingfenceTenancyError || error instanceof TypeError) return error;

@@ -32,12 +32,16 @@ export interface Upload {
 export async function upload(client: S3Client, target: Upload, body: ObjectBody): Promise<void> {
   if (body instanceof Uint8Array) return putWhole(client, target, body);
   const parts = bodyParts(body, target.partBytes);
-  const first = await parts.next();
-  const second = first.done === true ? first : await parts.next();
-  if (first.done === true || second.done === true) {
-    return putWhole(client, target, first.done === true ? new Uint8Array() : first.value);
+  try {
+    const first = await parts.next();
+    const second = first.done === true ? first : await parts.next();
+    if (first.done === true || second.done === true) {
+      return await putWhole(client, target, first.done === true ? new Uint8Array() : first.value);
+    }
+    return await putParts(client, target, rejoin(first.value, second.value, parts));
+  } finally {
+    await parts.return(); // a failure before the third part would leave the source open
   }
-  return putParts(client, target, rejoin(first.value, second.value, parts));
 }
 
 async function putWhole(client: S3Client, target: Upload, body: Uint8Array): Promise<void> {

@@ -108,7 +108,11 @@ class DirectoryOrgObjects implements OrgObjects {
     const source = this.#key('read', from);
     const key = this.#key('write', to);
     const file = await this.#open(source);
-    return this.#write(key, bytesOf(file, 0, Number.MAX_SAFE_INTEGER), false);
+    try {
+      return await this.#write(key, bytesOf(file, 0, Number.MAX_SAFE_INTEGER), false);
+    } finally {
+      await file.close(); // the target may be refused before anything is read
+    }
   };
 
   delete: OrgObjects['delete'] = async (name) => {
@@ -243,9 +247,13 @@ function bytesOf(file: FileHandle, first: number, last: number): ReadableStream<
       async pull(controller) {
         const length = Math.min(CHUNK, last - position + 1);
         const chunk = new Uint8Array(Math.max(length, 0));
-        const { bytesRead } = length <= 0 ? { bytesRead: 0 } : await file.read(chunk, 0, length, position);
+        let bytesRead = 0;
+        try {
+          if (length > 0) ({ bytesRead } = await file.read(chunk, 0, length, position));
+        } finally {
+          if (bytesRead === 0) await file.close(); // at the end, and when reading failed
+        }
         if (bytesRead === 0) {
-          await file.close();
           controller.close();
           return;
         }
