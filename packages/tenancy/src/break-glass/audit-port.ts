@@ -40,7 +40,7 @@ export interface BreakGlassClosed extends BreakGlassGrant {
    * were read either way.
    */
   readonly outcome: 'completed' | 'failed';
-  /** Statements the callback ran. */
+  /** Statements the callback ran, failed ones among them. */
   readonly statements: number;
   /** Rows it was answered. */
   readonly rows: number;

@@ -80,10 +80,11 @@ class Session<DB> {
     this.#audit = audit;
     this.#token = token;
     const query = async (text: string, parameters: readonly unknown[]) => {
+      // Counted before it runs: the error of one that fails can tell rows. One statement a text, or the count would be short.
+      this.#tally = { ...this.#tally, statements: this.#tally.statements + 1 };
       try {
-        const result = await client.query(text, [...parameters]);
-        const { statements, rows } = this.#tally;
-        this.#tally = { statements: statements + 1, rows: rows + result.rows.length };
+        const result = await client.query({ text, values: [...parameters], queryMode: 'extended' });
+        this.#tally = { ...this.#tally, rows: this.#tally.rows + result.rows.length };
         return result;
       } catch (error) {
         throw fromDatabaseError(error);
@@ -113,7 +114,7 @@ class Session<DB> {
         const before = this.#tally;
         let returned: R;
         try {
-          returned = await callback(trx, grant);
+          returned = await callback(trx, structuredClone(grant)); // the record is made from ours
         } finally {
           done = {
             statements: this.#tally.statements - before.statements,

@@ -46,7 +46,7 @@ export interface BreakGlassRequest {
   readonly actor: string;
   /** Who approved it: characters as in `actor`, and another person than `actor`. Default: nobody. */
   readonly approvedBy?: string;
-  /** Why, in words: 10 to 500 characters, no control characters. */
+  /** Why, in words: 10 to 500 characters, none that controls lines or the direction of text. */
   readonly reason: string;
   /** Incident or support ticket: characters as in `actor`. */
   readonly ticket: string;
@@ -79,7 +79,8 @@ export interface BreakGlassIssuer {
 
 const KEY_ID = /^[a-z0-9_]{1,32}$/;
 const PLAIN = /^[A-Za-z0-9._:@/+=-]{1,200}$/;
-const REASON = /^[^\p{Cc}\p{Cs}]{10,500}$/u;
+/** Nothing that breaks a line or changes the direction of what is beside it, where people read the record. */
+const REASON = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]{10,500}$/u;
 
 /**
  * Makes the issuer of one key. Run it where approvals are decided, not in the application that holds the context key.
@@ -110,7 +111,7 @@ export function createBreakGlassIssuer(options: BreakGlassIssuerOptions): BreakG
       parseOrgId(org);
       refuseUnless(isPlain(actor), 'actor');
       refuseUnless(approvedBy === undefined || (isPlain(approvedBy) && approvedBy !== actor), 'approvedBy');
-      refuseUnless(typeof reason === 'string' && REASON.test(reason), 'reason');
+      refuseUnless(typeof reason === 'string' && REASON.test(reason) && reason.trim().length >= 10, 'reason');
       refuseUnless(isPlain(ticket), 'ticket');
       refuseUnless(mode === 'read' || mode === 'write', 'mode');
       refuseUnless(Number.isInteger(lifeMs) && lifeMs >= 1_000 && lifeMs <= maxLifeMs, 'lifeMs');
