@@ -62,6 +62,9 @@ export class OrgConnection implements DatabaseConnection {
   /** False while an unclean session is given up and no other taken yet. */
   #held = true;
   #turn: Promise<unknown> = Promise.resolve();
+  /** Turns that are not over. */
+  #unanswered = 0;
+  readonly #answered = (): number => this.#unanswered--;
 
   constructor(session: Session, take: () => Promise<Session>, mint: ContextMint, now: () => number) {
     this.#session = session;
@@ -233,11 +236,17 @@ export class OrgConnection implements DatabaseConnection {
   /** Gives the connection back, or destroys it when its state is not known to be clean. */
   release(): void {
     if (this.#state === 'released') return;
-    const { client, server } = this.#session;
-    const known = !this.#broken && !this.#cancelled && !server.lost;
-    const clean = known && this.#state === 'none' && client.getTransactionStatus() === 'I';
+    const idle = this.#state === 'none';
     this.#state = 'released';
-    if (this.#held) client.release(!clean);
+    // What a statement under way leaves in the session is known when it is answered: it would meet the next borrower.
+    if (idle && this.#unanswered > 0) void this.#turn.then(() => this.#giveBack(true));
+    else this.#giveBack(idle);
+  }
+
+  #giveBack(idle: boolean): void {
+    const { client, server } = this.#session;
+    const known = idle && !this.#broken && !this.#cancelled && !server.lost;
+    if (this.#held) client.release(!known || client.getTransactionStatus() !== 'I');
   }
 
   async #run(statements: readonly Statement[], signal?: AbortSignal): Promise<StatementResult[]> {
@@ -263,8 +272,9 @@ export class OrgConnection implements DatabaseConnection {
 
   /** One flight at a time, in call order: BEGIN travels with the statement that was issued first. */
   #inTurn<T>(run: () => Promise<T>): Promise<T> {
+    this.#unanswered++;
     const result = this.#turn.then(run);
-    this.#turn = result.catch(() => {});
+    this.#turn = result.then(this.#answered, this.#answered);
     return result;
   }
 

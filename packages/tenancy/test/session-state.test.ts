@@ -14,6 +14,8 @@ import {
 } from './fixture.ts';
 
 /** One physical connection, so that whoever comes next borrows what the attacker had. */
+const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
+
 let f: Fixture;
 let a: OrgDb<Tables>;
 let b: OrgDb<Tables>;
@@ -301,6 +303,29 @@ describe('an object that outlived its connection', () => {
       expect(await own()).toEqual(OWN_B);
     });
     await first;
+  });
+
+  test('leaves nothing to the next borrower by a statement that was under way', async () => {
+    let held: Promise<unknown> | undefined;
+    await a.connection().execute(async (db) => {
+      await notesOf(db as OrgDb<Tables>);
+      held = sql`declare held cursor with hold for select org_id from app.note`.execute(db);
+      await nextTurn(); // it is on the wire, and not answered
+    });
+    expect(await codeOf(sql`fetch all from held`.execute(b))).toBe('34000');
+    await held;
+  });
+
+  test('whose session is replaced after it was given back loses no connection', async () => {
+    await sql`prepare planted as select 1`.execute(a);
+    let rows: Promise<unknown> | undefined;
+    await b.connection().execute(async (db) => {
+      rows = notesOf(db as OrgDb<Tables>);
+      await nextTurn();
+    });
+    expect(await rows).toEqual(OWN_B);
+    expect(await notesOf(b)).toEqual(OWN_B);
+    expect([f.pool.totalCount, f.pool.idleCount]).toEqual([1, 1]);
   });
 
   test('cannot go on streaming from the next borrower', async () => {
