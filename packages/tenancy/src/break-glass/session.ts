@@ -15,7 +15,7 @@ import {
   sql,
   type Transaction,
 } from 'kysely';
-import type { Pool, PoolClient } from 'pg';
+import type { Pool, PoolClient, QueryConfig } from 'pg';
 import { fromDatabaseError, RingfenceTenancyError } from '../errors.ts';
 import { parseOrgId } from '../org-id.ts';
 import type { BreakGlassAudit, BreakGlassClosed, BreakGlassGrant } from './audit-port.ts';
@@ -43,6 +43,9 @@ export interface BreakGlass<DB> {
     callback: (db: Transaction<DB>, grant: BreakGlassGrant) => Promise<R>,
   ): Promise<R>;
 }
+
+/** Sent so that PostgreSQL refuses several statements in one text; the published types lag behind the driver. */
+type OneStatement = QueryConfig & { readonly queryMode: 'extended' };
 
 /** What a callback did. */
 type Tally = Pick<BreakGlassClosed, 'statements' | 'rows'>;
@@ -80,10 +83,11 @@ class Session<DB> {
     this.#audit = audit;
     this.#token = token;
     const query = async (text: string, parameters: readonly unknown[]) => {
-      // Counted before it runs: the error of one that fails can tell rows. One statement a text, or the count would be short.
+      const statement: OneStatement = { text, values: [...parameters], queryMode: 'extended' };
+      // Counted before it runs: the error of one that fails can tell rows.
       this.#tally = { ...this.#tally, statements: this.#tally.statements + 1 };
       try {
-        const result = await client.query({ text, values: [...parameters], queryMode: 'extended' });
+        const result = await client.query(statement);
         this.#tally = { ...this.#tally, rows: this.#tally.rows + result.rows.length };
         return result;
       } catch (error) {
