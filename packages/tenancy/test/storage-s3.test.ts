@@ -40,6 +40,10 @@ const sessionAnswer = (expires: string): Answer =>
     `<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>K</AccessKeyId><SecretAccessKey>S</SecretAccessKey>
      <SessionToken>T</SessionToken><Expiration>${expires}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`,
   );
+const uploadBegins = xml(
+  200,
+  '<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>',
+);
 
 function make(options: Partial<OrgStorageOptions> = {}): ObjectStorage {
   const s3 = { endpoint, region: 'us-east-1', forcePathStyle: true, maxAttempts: 1 };
@@ -193,6 +197,26 @@ describe('answers the guard does not believe', () => {
     expect(await errorOf(objects.get(['a']))).toMatchObject({ code: 'tenancy.storage_unavailable' });
   });
 
+  test('an answer that names no stored object is an error, never a stored one', async () => {
+    const objects = make({ partBytes: 5 * MIB }).forOrg(ORG);
+    const writes = [
+      () => objects.put(['a'], BYTES),
+      () => objects.put(['long'], Readable.from(Array.from({ length: 12 }, () => new Uint8Array(MIB)))),
+      () => objects.copy(['a'], ['b']),
+    ];
+    for (const body of ['', '<Error><Code>InternalError</Code><Message>m</Message></Error>']) {
+      answer = (response, request) => {
+        const { url = '', method } = request;
+        if (method === 'POST' && url.includes('uploads')) uploadBegins(response, request);
+        else if (url.includes('partNumber')) response.writeHead(200, { etag: '"p"' }).end();
+        else xml(200, body)(response, request);
+      };
+      for (const write of writes) {
+        expect(await errorOf(write())).toMatchObject({ code: 'tenancy.storage_unavailable' });
+      }
+    }
+  });
+
   describe('an object', () => {
     const object =
       (headers: Record<string, string>, status = 200): Answer =>
@@ -293,10 +317,7 @@ describe('requests', () => {
     answer = (response, request) => {
       const { url = '', method } = request;
       if (method === 'POST' && url.includes('uploads')) {
-        xml(200, '<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>')(
-          response,
-          request,
-        );
+        uploadBegins(response, request);
       } else if (method === 'POST') {
         xml(200, '<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>')(
           response,
@@ -325,10 +346,7 @@ describe('requests', () => {
     answer = (response, request) => {
       const { url = '', method } = request;
       if (method === 'POST') {
-        xml(200, '<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>')(
-          response,
-          request,
-        );
+        uploadBegins(response, request);
       } else if (method === 'DELETE') response.writeHead(204).end();
       else if (url.includes('partNumber=2')) failing(503, 'SlowDown')(response, request);
       else response.writeHead(200, { etag: '"p"' }).end();
@@ -348,8 +366,7 @@ describe('requests', () => {
   test('an upload that fails closes its source, however little of it was read', async () => {
     for (const failingRequest of ['POST', 'PUT']) {
       answer = (response, request) => {
-        const begun = '<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>';
-        (request.method === failingRequest ? failing(503, 'SlowDown') : xml(200, begun))(response, request);
+        (request.method === failingRequest ? failing(503, 'SlowDown') : uploadBegins)(response, request);
       };
       const source = Readable.from(Array.from({ length: 12 }, () => new Uint8Array(MIB)));
       const put = make({ partBytes: 5 * MIB })

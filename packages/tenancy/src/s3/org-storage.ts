@@ -106,7 +106,8 @@ class S3OrgObjects implements OrgObjects {
   put: OrgObjects['put'] = async (name, body, { ifAbsent = false } = {}) => {
     const key = this.#key('write', name);
     const target = { bucket: this.#bucket, key, partBytes: this.#partBytes, ifAbsent };
-    await this.#call('put', (client) => upload(client, target, body));
+    const etag = await this.#call('put', (client) => upload(client, target, body));
+    if (etag === undefined) throw this.#malformed('put'); // not a store's answer: nothing may be stored
     return key;
   };
 
@@ -157,9 +158,10 @@ class S3OrgObjects implements OrgObjects {
     const key = this.#key('write', to);
     // The header is decoded by the server; a key sent as it is would be read as another one.
     const CopySource = [this.#bucket, ...source.split('/')].map(encodeURIComponent).join('/');
-    await this.#found('copy', source, (client) =>
+    const { CopyObjectResult } = await this.#found('copy', source, (client) =>
       client.send(new CopyObjectCommand({ Bucket: this.#bucket, Key: key, CopySource })),
     );
+    if (CopyObjectResult?.ETag === undefined) throw this.#malformed('copy');
     return key;
   };
 

@@ -28,8 +28,12 @@ export interface Upload {
   readonly ifAbsent: boolean;
 }
 
-/** Stores `body`. */
-export async function upload(client: S3Client, target: Upload, body: ObjectBody): Promise<void> {
+/** Stores `body` and gives the etag of what was stored, if the server named one. */
+export async function upload(
+  client: S3Client,
+  target: Upload,
+  body: ObjectBody,
+): Promise<string | undefined> {
   if (body instanceof Uint8Array) return putWhole(client, target, body);
   const parts = bodyParts(body, target.partBytes);
   try {
@@ -44,8 +48,8 @@ export async function upload(client: S3Client, target: Upload, body: ObjectBody)
   }
 }
 
-async function putWhole(client: S3Client, target: Upload, body: Uint8Array): Promise<void> {
-  await client.send(
+async function putWhole(client: S3Client, target: Upload, body: Uint8Array): Promise<string | undefined> {
+  const { ETag } = await client.send(
     new PutObjectCommand({
       Bucket: target.bucket,
       Key: target.key,
@@ -54,9 +58,14 @@ async function putWhole(client: S3Client, target: Upload, body: Uint8Array): Pro
       ...ifNoneMatch(target),
     }),
   );
+  return ETag;
 }
 
-async function putParts(client: S3Client, target: Upload, parts: AsyncIterable<Uint8Array>): Promise<void> {
+async function putParts(
+  client: S3Client,
+  target: Upload,
+  parts: AsyncIterable<Uint8Array>,
+): Promise<string | undefined> {
   const object = { Bucket: target.bucket, Key: target.key };
   const { UploadId } = await client.send(
     new CreateMultipartUploadCommand({ ...object, ChecksumAlgorithm: 'CRC32' }),
@@ -79,7 +88,7 @@ async function putParts(client: S3Client, target: Upload, parts: AsyncIterable<U
       );
       completed.push({ PartNumber, ETag: answer.ETag, ChecksumCRC32: answer.ChecksumCRC32 });
     }
-    await client.send(
+    const { ETag } = await client.send(
       new CompleteMultipartUploadCommand({
         ...object,
         UploadId,
@@ -87,6 +96,7 @@ async function putParts(client: S3Client, target: Upload, parts: AsyncIterable<U
         ...ifNoneMatch(target),
       }),
     );
+    return ETag;
   } catch (error) {
     await client.send(new AbortMultipartUploadCommand({ ...object, UploadId })).catch((second: unknown) => {
       throw new AggregateError([error, second], 'the upload failed, and so did its abortion');
