@@ -204,7 +204,7 @@ describe('answers the guard does not believe', () => {
       () => objects.put(['long'], Readable.from(Array.from({ length: 12 }, () => new Uint8Array(MIB)))),
       () => objects.copy(['a'], ['b']),
     ];
-    for (const body of ['', '<Error><Code>InternalError</Code><Message>m</Message></Error>']) {
+    for (const body of ['', '<Error><Code>InternalError</Code></Error>', '<html><body>hello</body></html>']) {
       answer = (response, request) => {
         const { url = '', method } = request;
         if (method === 'POST' && url.includes('uploads')) uploadBegins(response, request);
