@@ -185,6 +185,12 @@ describe('the server alone, asked with a session of one organisation', () => {
     }
   });
 
+  test('counts a session among the user that assumed it, so each role needs a user of its own', async () => {
+    const { roleArn } = await site.deploy(`other-${randomUUID()}`, ['read']);
+    const asOther = site.sessionTokenService(await site.assume({ RoleArn: roleArn }));
+    expect(await outcome(site.assume({ RoleArn: documents.roleArn }, asOther))).toBe('allowed');
+  });
+
   test('shows nobody an object that was stored with a public ACL, which this server lets every writer do', async () => {
     const uri = 'uri="http://acs.amazonaws.com/groups/global/AllUsers"';
     const Key = orgKey(A, 'public');
