@@ -1,7 +1,14 @@
 /** What code inside of a break-glass session could do to the record of it. */
-import { sql } from 'kysely';
+import { sql, type Transaction } from 'kysely';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { type BreakGlassFixture, breakGlassFixture, idOf } from './break-glass-fixture.ts';
+import { breakGlass } from '../src/break-glass/index.ts';
+import {
+  type BreakGlassFixture,
+  breakGlassFixture,
+  idOf,
+  recordInto,
+  type Tables,
+} from './break-glass-fixture.ts';
 import { codeOf, ORG_A } from './fixture.ts';
 
 let f: BreakGlassFixture;
@@ -10,6 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => f.close());
 
+const titles = (db: Transaction<Tables>) => db.selectFrom('app.note').select('title').execute();
 const closing = async (token: string) => (await f.trail(idOf(token)))[1]?.record;
 
 describe('the record of a session', () => {
@@ -39,5 +47,33 @@ describe('the record of a session', () => {
     });
     const { event: _, ...opened } = (await f.trail(idOf(token)))[0]?.record ?? {};
     expect(await closing(token)).toMatchObject(opened);
+  });
+
+  test.each(['read', 'write'] as const)(
+    'has what the callback of a %s session did not wait for',
+    async (mode) => {
+      const token = f.token({ mode });
+      let started: Promise<unknown> | undefined;
+      await f.sessions.session(token, async (db) => {
+        started = titles(db);
+      });
+      expect(await started).toHaveLength(1);
+      expect(await closing(token)).toMatchObject({ statements: 1, rows: 1 });
+    },
+  );
+
+  test('comes last: the handle of the callback does nothing while it is written', async () => {
+    const token = f.token({ mode: 'write' });
+    let late: Promise<unknown> | undefined;
+    let kept: Transaction<Tables> | undefined;
+    const record: typeof recordInto = async (trx, record) => {
+      if (kept !== undefined) late = titles(kept).catch((error: unknown) => error);
+      await recordInto(trx, record);
+    };
+    await breakGlass<Tables>({ pool: f.pool, audit: { record } }).session(token, async (db) => {
+      kept = db;
+    });
+    expect(await late).toMatchObject({ message: expect.stringContaining('the session is over') });
+    expect(await closing(token)).toMatchObject({ statements: 0, rows: 0 });
   });
 });

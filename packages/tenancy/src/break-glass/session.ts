@@ -19,6 +19,7 @@ import type { Pool, PoolClient, QueryConfig } from 'pg';
 import { fromDatabaseError, RingfenceTenancyError } from '../errors.ts';
 import { parseOrgId } from '../org-id.ts';
 import type { BreakGlassAudit, BreakGlassClosed, BreakGlassGrant } from './audit-port.ts';
+import { CallbackHandle } from './callback-handle.ts';
 import type { BreakGlassMode } from './token.ts';
 
 /** Settings of `breakGlass`. */
@@ -76,6 +77,7 @@ export function breakGlass<DB>({ pool, audit }: BreakGlassOptions<DB>): BreakGla
 class Session<DB> {
   readonly #audit: BreakGlassAudit<DB>;
   readonly #token: string;
+  readonly #dialect: PostgresDialect;
   readonly #db: Kysely<DB>;
   #tally: Tally = { statements: 0, rows: 0 };
 
@@ -100,7 +102,8 @@ class Session<DB> {
       release: () => {},
     };
     const pool = { connect: async () => counted, end: async () => {}, options: {} };
-    this.#db = new Kysely<DB>({ dialect: new PostgresDialect({ pool }) });
+    this.#dialect = new PostgresDialect({ pool });
+    this.#db = new Kysely<DB>({ dialect: this.#dialect });
   }
 
   async run<R>(callback: (db: Transaction<DB>, grant: BreakGlassGrant) => Promise<R>): Promise<R> {
@@ -116,10 +119,12 @@ class Session<DB> {
       result = await this.#transaction(writes ? 'read write' : 'read only', async (trx) => {
         await this.#enter(trx);
         const before = this.#tally;
+        const handle = new CallbackHandle(trx, this.#dialect);
         let returned: R;
         try {
-          returned = await callback(trx, structuredClone(grant)); // the record is made from ours
+          returned = await callback(handle.db, structuredClone(grant)); // the record is made from ours
         } finally {
+          await handle.end();
           done = {
             statements: this.#tally.statements - before.statements,
             rows: this.#tally.rows - before.rows,
