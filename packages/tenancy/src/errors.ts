@@ -110,7 +110,7 @@ export type TenancyErrorCode =
   | 'tenancy.storage_invalid_range'
   /** The body needs more than 10,000 parts; the upload was aborted. Fix: raise `partBytes`. */
   | 'tenancy.storage_too_large'
-  /** The object store or its token service did not answer, or answered with an error of its own. Fix: try again later when `retryable`; else check endpoint, bucket and credentials. */
+  /** The object store or its token service did not answer, answered with an error of its own, or with what no store answers: a page of a proxy, another range. Fix: try again later when `retryable`; else check endpoint, bucket and credentials. */
   | 'tenancy.storage_unavailable'
   /** A policy holds an element, operator, variable or condition key the evaluator does not know, so it cannot be judged. Fix: leave it out, or judge that policy by other means. */
   | 'tenancy.storage_policy_unsupported';
