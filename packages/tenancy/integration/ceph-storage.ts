@@ -71,7 +71,7 @@ export async function startCephStorage() {
       sessionTags: false,
     });
     await owner.send(new s3.CreateBucketCommand({ Bucket: name }));
-    // Not BlockPublicAcls: with it, this server refuses every write.
+    // Not BlockPublicAcls: with it, this server refuses every upload, though not copies.
     const PublicAccessBlockConfiguration = {
       IgnorePublicAcls: true,
       RestrictPublicBuckets: true,
