@@ -38,6 +38,8 @@ export type AuditErrorCode =
   | 'audit.invalid_identifier'
   /** A pruning was asked for what must still be kept. Fix: ask for an earlier time; how long events are kept at the least is set in the migration. */
   | 'audit.not_prunable'
+  /** Events were pruned while the log was being exported, so that what was written so far does not go with the rest. Fix: throw it away and export again. */
+  | 'audit.pruned_meanwhile'
   /** The data subject was erased: nothing of it can be recorded or opened any more. Fix: use a new id for a person who comes back. */
   | 'audit.subject_erased'
   /** The organisation has no such event, or the event no such personal field. Fix: take the id and the field from a page of the query API. */

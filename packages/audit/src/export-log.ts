@@ -8,7 +8,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { CompiledQuery } from 'kysely';
 import { assertReads } from './assert-reads.ts';
-import { fromDatabaseError } from './errors.ts';
+import { fromDatabaseError, RingfenceAuditError } from './errors.ts';
 import type { QueryExecutor } from './executor.ts';
 import { type OrgId, parseOrgId } from './org-id.ts';
 import { pageSizeOf } from './page-size.ts';
@@ -26,11 +26,14 @@ export interface ExportOptions {
   readonly notes?: readonly string[];
 }
 
+/** Up to where events are pruned. A page in which it has moved is of another time than the pages before. */
+const PRUNED = '(select max(r.seq) from audit.pruned r where r.org_id = $1::uuid)::text as pruned';
+
 /** One statement, one snapshot: the head and the last link agree in it. */
 const ENDS = `
 select (select seq from audit.head where org_id = $1::uuid)::text as seq,
        encode((select hash from audit.head where org_id = $1::uuid), 'hex') as hash,
-       (select max(seq) from audit.seal where org_id = $1::uuid)::text as last`;
+       (select max(seq) from audit.seal where org_id = $1::uuid)::text as last, ${PRUNED}`;
 
 /**
  * Records are looked up one by one (a lateral with a limit is never flattened): a planner that joins reads every event of the
@@ -45,7 +48,7 @@ select max(p.seq)::text as last, string_agg(
          || case when e.canon is null then coalesce((select '","leaf":"' || encode(r.leaf, 'hex') from audit.pruned r
               where r.org_id = $1::uuid and r.seq = p.seq and r.event_id = p.event_id), '') else '' end
          || '","seq":' || p.seq::text
-         || E'}\\n', '' order by p.seq) as lines
+         || E'}\\n', '' order by p.seq) as lines, ${PRUNED}
   from (select s.seq, s.event_id, s.hash from audit.seal s
          where s.org_id = $1::uuid and s.seq > $2::bigint and s.seq <= $3::bigint order by s.seq limit $4::int) p
   left join lateral (
@@ -57,17 +60,20 @@ interface EndsRow {
   readonly seq: string;
   readonly hash: string | null;
   readonly last: string | null;
+  readonly pruned: string | null;
 }
 
 interface PageRow {
   readonly last: string | null;
   readonly lines: string | null;
+  readonly pruned: string | null;
 }
 
 /**
  * Streams the export of one organisation's chain. `db` must see the organisation's rows.
  *
- * @throws RingfenceAuditError `audit.other_org` or `audit.no_context` when `db` does not see the organisation.
+ * @throws RingfenceAuditError `audit.other_org` or `audit.no_context` when `db` does not see the organisation;
+ * `audit.pruned_meanwhile` when events that were still to be written were pruned: throw away what was written, and export again.
  * @throws TypeError when `org` is no UUID, `pageSize` no whole number from 1 to 100 000, or the session's client_encoding is not UTF8.
  * @example
  * ```ts
@@ -94,10 +100,12 @@ export async function* exportLog(
   );
   const last = Math.min(Number(ends?.last ?? 0), to?.seq ?? Infinity);
   const read = (behind: number) => one<PageRow>(db, PAGE, [id, behind, last, pageSize]);
-  let next = last > from.seq ? read(from.seq) : undefined;
+  let at = from.seq;
+  let next = last > at ? read(at) : undefined;
   while (next !== undefined) {
     const page = await next;
-    const at = Number(page?.last ?? last);
+    if (page?.pruned !== ends?.pruned && Number(page?.pruned) > at) throw prunedMeanwhile(id);
+    at = Number(page?.last ?? last);
     // The server writes the next page while the caller works on this one: the question must be on its way before a caller
     // that computes without a pause has the thread.
     next = at < last ? read(at) : undefined;
@@ -107,6 +115,12 @@ export async function* exportLog(
   }
   const head = to ?? (ends?.hash == null ? GENESIS : { seq: Number(ends.seq), hash: ends.hash });
   yield utf8.encode(`{"end":${headJson(head)}}\n`);
+}
+
+/** Whoever goes on writes records and then none, which is what a deletion looks like. */
+function prunedMeanwhile(org: OrgId): RingfenceAuditError {
+  const what = `events of log ${org} were pruned while it was being exported: throw away what was written, and export again`;
+  return new RingfenceAuditError('audit.pruned_meanwhile', what, { retryable: true });
 }
 
 function headJson({ seq, hash }: ChainHead): string {

@@ -153,16 +153,17 @@ function retentionOf({ role, afterDays }: NonNullable<AuditMigrationOptions['ret
   return { role: identifier(role), afterDays };
 }
 
-/** An owner is above its own guards, and whoever signs, copies or audits reads every organisation: the app is neither. */
+/**
+ * An owner is above its own guards, and whoever signs, copies or audits reads every organisation: the app is neither. Whoever prunes
+ * must not say what was signed and copied.
+ */
 function refuseSharedRoles(options: AuditMigrationOptions): void {
   const { appRole, ownerRole, auditorRole, checkpointerRole, copierRole, retention } = options;
-  const others = [auditorRole, checkpointerRole, copierRole, retention?.role];
-  if (
-    appRole === ownerRole ||
-    others.some((role) => role !== undefined && [appRole, ownerRole].includes(role))
-  )
+  const others = [auditorRole, checkpointerRole, copierRole];
+  const alone = [appRole, ownerRole, retention?.role].filter((role) => role !== undefined);
+  if (new Set(alone).size < alone.length || others.some((role) => role !== undefined && alone.includes(role)))
     throw new TypeError(
-      'the roles of app and owner are for nothing else: name another role for each other part',
+      'the roles of app, owner and retention are for nothing else: name another role for each other part',
     );
 }
 

@@ -112,6 +112,12 @@ export class Sealer {
     } catch (error) {
       const mapped = fromDatabaseError(error);
       const failure = mapped instanceof RingfenceAuditError ? mapped : unavailable(error);
+      const orgs = new Set(batch.map(({ org }) => org));
+      if (failure.code === 'audit.history_changed' && orgs.size > 1) {
+        // One of the chains was set back: the others are sealed without it.
+        for (const org of orgs) held.push(...(await this.#sealBatch(batch.filter((one) => one.org === org))));
+        return held;
+      }
       for (const waiter of batch) waiter.reject(failure);
       return [];
     }

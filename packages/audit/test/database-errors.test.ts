@@ -54,6 +54,12 @@ describe('a chain whose head was set back', () => {
       for (const guard of ['refuse_removal', 'refuse_backward'])
         await sql.raw(`alter table audit.head enable always trigger ${guard}`).execute(trx);
     });
+  const forgetQueue = async (org: OrgId) =>
+    await p.f.superuser.transaction().execute(async (trx) => {
+      await sql.raw('alter table audit.queue disable trigger user').execute(trx);
+      await sql`delete from audit.queue where org_id = ${org}`.execute(trx);
+      await sql.raw('alter table audit.queue enable always trigger refuse_change').execute(trx);
+    });
   const login = () => p.audit.prepare('login.succeeded', { outcome: 'success' });
 
   test('takes no event, and says that its history was changed', async () => {
@@ -67,11 +73,33 @@ describe('a chain whose head was set back', () => {
     const queued = p.f.inOrg(org, (trx) => trx.executeQuery(receipt.query), { isolation: 'serializable' });
     const sealed = p.audit.sealed(receipt, await queued);
     expect(await errorOf(sealed)).toMatchObject({ code: 'audit.history_changed', retryable: false });
-    await p.f.superuser.transaction().execute(async (trx) => {
-      await sql.raw('alter table audit.queue disable trigger user').execute(trx);
-      await sql`delete from audit.queue where org_id = ${org}`.execute(trx);
-      await sql.raw('alter table audit.queue enable always trigger refuse_change').execute(trx);
-    });
+    await forgetQueue(org);
+  });
+
+  test('stops no other: the rest is sealed, in the call that fails and in one call with it', async () => {
+    const broken = newOrg();
+    for (let n = 0; n < 2; n++) await p.f.append(broken, login());
+    await setBack(broken);
+    const others = [newOrg(), newOrg()];
+    const leave = async (org: OrgId) => {
+      const receipt = login();
+      const queued = p.f.inOrg(org, (trx) => trx.executeQuery(receipt.query), { isolation: 'serializable' });
+      return { receipt, result: await queued };
+    };
+    for (const org of [broken, ...others]) await leave(org);
+    expect(await errorOf(p.audit.sealPending())).toMatchObject({ code: 'audit.history_changed' });
+    const { rows } = await sql`select distinct org_id::text as org from audit.queue`.execute(p.f.superuser);
+    expect(rows).toEqual([{ org: broken }]);
+    const left = await Promise.all([broken, ...others].map(leave));
+    const outcomes = await Promise.allSettled(
+      left.map(({ receipt, result }) => p.audit.sealed(receipt, result)),
+    );
+    expect(outcomes).toMatchObject([
+      { status: 'rejected', reason: { code: 'audit.history_changed' } },
+      { status: 'fulfilled', value: { orgSeq: 2 } },
+      { status: 'fulfilled', value: { orgSeq: 2 } },
+    ]);
+    await forgetQueue(broken);
   });
 });
 

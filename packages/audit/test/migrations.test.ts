@@ -117,9 +117,14 @@ test.each([
   ...(['auditorRole', 'checkpointerRole', 'copierRole'] as const).flatMap((role) => [
     { appRole: 'a', [role]: 'a' },
     { appRole: 'a', ownerRole: 'b', [role]: 'b' },
+    { appRole: 'a', retention: { role: 'b', afterDays: 1 }, [role]: 'b' },
   ]),
-])('makes no DDL in which app or owner is somebody else too: %j', (options) => {
-  expect(() => auditMigrations(options)).toThrow(/^the roles of app and owner are for nothing else/);
+  { appRole: 'a', retention: { role: 'a', afterDays: 1 } },
+  { appRole: 'a', ownerRole: 'b', retention: { role: 'b', afterDays: 1 } },
+])('makes no DDL in which app, owner or who prunes is somebody else too: %j', (options) => {
+  expect(() => auditMigrations(options)).toThrow(
+    /^the roles of app, owner and retention are for nothing else/,
+  );
 });
 
 test('one process may sign, copy and audit', () => {

@@ -61,8 +61,12 @@ export function bodyCheck(reserved: boolean): string {
 }
 
 /** Expression of the beginning of a record, up to the body. */
-export const OPENING = `'{"actor":' || to_json(the_actor)::text
-    || ',"at":"' || to_char(the_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '","event":'`;
+export function openingOf(actor: string, time: string): string {
+  return `'{"actor":' || to_json(${actor})::text
+    || ',"at":"' || to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '","event":'`;
+}
+/** That of the event which is recorded. */
+export const OPENING: string = openingOf('the_actor', 'the_time');
 /** Expression of the end of a record, behind the event's id. */
 export const CLOSING = `'","org":"' || the_org::text
     || '","request":' || coalesce(to_json(the_request)::text, 'null') || ',"v":1}'`;

@@ -6,7 +6,7 @@
  * What may be pruned is decided here, under the lock on the chain's end, not by the caller: only a beginning of the chain that
  * verifies, lies under a signed checkpoint and in every write-once copy, and is older than the days fixed in the migration.
  */
-import { CONTEXT_CHECK } from './append.ts';
+import { CONTEXT_CHECK, openingOf } from './append.ts';
 import { linkExpression, type SchemaNames } from './names.ts';
 
 /** Events that one call prunes at most: its transaction holds the end of the chain. */
@@ -64,6 +64,19 @@ create policy prune on audit.personal for delete to current_user using (${own});
 create policy owner_reads_own_org on audit.checkpoint for select to current_user using (${own});
 create policy owner_reads_own_org on audit.copy for select to current_user using (${own});
 
+-- The key of audit.event does not know the ids of pruned events any more. Another record under such an id could not be
+-- sealed, and would stop the chain; links are for ever, so here no pruning is too quick to be seen.
+create function audit.is_new(org uuid, event uuid) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  if exists (select from audit.seal s where s.org_id = org and s.event_id = event) then
+    raise unique_violation using message = 'an event of this id was sealed before',
+      schema = 'audit', table = 'event', constraint = 'event_pkey';
+  end if;
+  return true;
+end $$;
+create policy once on audit.event as restrictive for insert to current_user with check (audit.is_new(org_id, id));
+
 create function audit.prune(event_id uuid, before timestamp with time zone, policy text)
 returns table (event uuid, org uuid, seq bigint, hash bytea, through bigint, removed bigint)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
@@ -83,8 +96,7 @@ declare
   the_hash bytea;
   sound bigint;
   gone bigint;
-  the_setting text;
-  place record;
+  ignored text;
 begin${CONTEXT_CHECK}
   if rule is null and (event_id is null or policy is null or policy = '' or char_length(policy) > 200) then
     rule := 'audit.not_canonical';
@@ -93,7 +105,8 @@ begin${CONTEXT_CHECK}
   if rule is not null then
     perform audit.refuse_body(rule, problem);
   end if;
-  if before is null or not before <= clock_timestamp() - interval '${retention.afterDays} days' then
+  -- In hours: how long a day is would be for the caller's time zone to say.
+  if before is null or not before <= clock_timestamp() - interval '${24 * retention.afterDays} hours' then
     raise exception 'events are kept for ${retention.afterDays} days'
       using errcode = '42501', schema = 'audit', constraint = 'audit.not_prunable';
   end if;
@@ -104,9 +117,10 @@ begin${CONTEXT_CHECK}
   select max(c.size) into signed
     from audit.checkpoint c join audit.seal s on s.org_id = c.org_id and s.seq = c.size and s.hash = c.link
    where c.org_id = the_org;
+  -- A store in which a copy has only begun holds nothing yet.
   select min(k.upto) into copied
-    from (select max(c.upto) as upto from audit.copy c
-           where c.org_id = the_org and c.kind = 'checkpoint' group by c.store) k;
+    from (select coalesce(max(c.upto) filter (where c.kind = 'checkpoint'), 0) as upto from audit.copy c
+           where c.org_id = the_org and c.kind <> 'tile' group by c.store) k;
   last_seq := case when signed is null or copied is null then 0
     else least(signed, copied, first_seq + ${MAX_PRUNED_EVENTS - 1}) end;
   select s.seq - 1 into younger
@@ -118,10 +132,12 @@ begin${CONTEXT_CHECK}
     return;
   end if;
 
+  -- The time too: the column decided what is young, and is in no hash.
   select count(*) filter (where l.leaf = sha256(decode('00', 'hex') || convert_to(l.canon, 'UTF8'))
-                            and l.hash = ${linkExpression('the_org', 'l.seq', 'l.previous', 'l.leaf')})
+                            and l.hash = ${linkExpression('the_org', 'l.seq', 'l.previous', 'l.leaf')}
+                            and starts_with(l.canon, ${openingOf('l.actor', 'l.at')}))
     into sound
-    from (select s.seq, s.hash, e.leaf, e.canon, coalesce(lag(s.hash) over (order by s.seq), decode(repeat('00', 32), 'hex')) as previous
+    from (select s.seq, s.hash, e.leaf, e.canon, e.actor, e.at, coalesce(lag(s.hash) over (order by s.seq), decode(repeat('00', 32), 'hex')) as previous
             from audit.seal s left join audit.event e on e.org_id = s.org_id and e.id = s.event_id
            where s.org_id = the_org and s.seq between first_seq - 1 and last_seq) l
    where l.seq >= first_seq;
@@ -137,17 +153,20 @@ begin${CONTEXT_CHECK}
      where s.org_id = the_org and s.seq between first_seq and last_seq;
   delete from audit.personal v using audit.pruned p
    where p.org_id = the_org and p.seq between first_seq and last_seq and v.org_id = the_org and v.event_id = p.event_id;
-  the_setting := set_config('ringfence.pruning', 'on', true);
+  ignored := set_config('ringfence.pruning', 'on', true);
   delete from audit.event e using audit.pruned p
    where p.org_id = the_org and p.seq between first_seq and last_seq and e.org_id = the_org and e.id = p.event_id;
   get diagnostics gone = row_count;
-  the_setting := set_config('ringfence.pruning', '', true);
-  select a.org, a.seq, a.hash into place from audit.append_unchecked(
+  ignored := set_config('ringfence.pruning', '', true);
+  perform audit.append_unchecked(
     event_id,
     '{"data":{"hash":"' || encode(the_hash, 'hex') || '","policy":' || to_json(policy)::text || ',"through":' || last_seq
       || '},"outcome":"success","type":"log.pruned"}',
-    true) a;
-  return query select event_id, place.org, place.seq, place.hash, last_seq, gone;
+    false);
+  -- Behind whatever waits, and in this transaction: until the chain tells of it, what is gone counts as deleted.
+  perform audit.seal_orgs(array[the_org]);
+  return query select s.event_id, s.org_id, s.seq, s.hash, last_seq, gone
+    from audit.seal s where s.org_id = the_org and s.event_id = prune.event_id;
 end $$;
 `;
 }

@@ -161,6 +161,7 @@ language plpgsql volatile security definer ${FUNCTION_SETTINGS} set lock_timeout
 declare
   latest constant timestamptz := clock_timestamp() - waited_ms * interval '1 millisecond';
   queued_org uuid;
+  broken text;
 begin${CHECK_TRANSACTION}
   for queued_org in
     -- From one organisation to the next by the index, however many events each has.
@@ -175,10 +176,19 @@ begin${CHECK_TRANSACTION}
                       -- The clock may have been set back since.
                       and q.queued_at not between latest and clock_timestamp())
   loop
-    if audit.seal_orgs(array[queued_org]) > 0 then
-      return true;
-    end if;
+    begin
+      if audit.seal_orgs(array[queued_org]) > 0 then
+        return true;
+      end if;
+    exception when unique_violation then
+      -- Of a chain that somebody set back; it must not keep the others from being sealed.
+      get stacked diagnostics broken = constraint_name;
+    end;
   end loop;
+  if broken is not null then
+    raise unique_violation using message = 'the end of a chain is not its last link',
+      schema = 'audit', table = 'seal', constraint = broken;
+  end if;
   return false;
 end $$;
 
