@@ -5,7 +5,10 @@ import fc from '../../../tools/fuzz.ts';
 import { type ChainHead, verifyExport, verifyParallel } from '../src/index.ts';
 import { nodeSha256 } from '../src/node-sha256.ts';
 import { type BlockSizes, verifyInBlocks } from '../src/parallel/verify-parallel.ts';
+import { verifyBlock } from '../src/verify/block.ts';
 import { exportOf, headAt, type Log, recordOf, type StoredLink, sealed } from './export-corpus.ts';
+import { ORG_A } from './fixture.ts';
+import { without } from './pruned-corpus.ts';
 
 /** The corpus counts minutes by number, which ends at 49. */
 function recordAt(number: number): { readonly id: string; readonly canon: string } {
@@ -54,6 +57,28 @@ test('a kept head of another chain is found in whatever part it stands', async (
   expect((await both(BYTES, [{ seq: 1_501, hash: 'f'.repeat(64) }])).findings).toMatchObject([
     { class: 'cut' },
   ]);
+});
+
+test('a block that begins with a record that is gone holds not by itself, also where it says that it was pruned', () => {
+  const gone = 25;
+  const { id, canon } = recordAt(gone + 1);
+  const { hash } = LOG[gone - 1] as StoredLink;
+  const event = `{"data":{"hash":"${hash}","policy":"p","through":${gone}},"outcome":"success","type":"log.pruned"}`;
+  const telling = canon.replace(/"event":\{.*\},"id"/, () => `"event":${event},"id"`);
+  const log = sealed([...LOG.slice(0, gone), { id, canon: telling }, ...LOG.slice(gone + 1, 40)]);
+  const blockOf = (bytes: Uint8Array) => {
+    const lines = Buffer.from(bytes).toString().split('\n').slice(gone, 40);
+    const block = {
+      org: ORG_A,
+      from: headAt(log, gone - 1),
+      kept: [],
+      bytes: Buffer.from(`${lines.join('\n')}\n`),
+    };
+    return verifyBlock(block, nodeSha256);
+  };
+  expect(blockOf(exportOf(log))).toMatchObject({ head: { seq: 39 }, links: 15 });
+  // All before it have their records: one walk finds a deletion.
+  expect(blockOf(without(log, (seq) => seq === gone))).toBeUndefined();
 });
 
 const at = (index: number) => LOG[index] as StoredLink;
