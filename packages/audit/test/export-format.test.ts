@@ -48,3 +48,18 @@ test('an export without its end line is cut, even where every link holds', async
   const report = await verifyExport([cut], { expectedHead: headAt(honest(), LENGTH) });
   expect(report.findings).toMatchObject([{ class: 'cut', seq: LENGTH + 1 }]);
 });
+
+test('nothing is read of an export whose first line is refused, not even another export behind it', async () => {
+  const whole = Buffer.concat([Buffer.from('{}\n'), exportOf(honest())]);
+  const pieces = [whole.subarray(0, 3), whole.subarray(3)];
+  const report = await verifyExport([whole]);
+  expect(report).toMatchObject({
+    ok: false,
+    checked: 0,
+    head: { seq: 0 },
+    findings: [{ class: 'malformed' }],
+  });
+  expect(report).toEqual(await verifyExport(pieces));
+  const later = Buffer.from(exportOf(honest()).toString().replace('"seq":0}', '"seq":7}'));
+  expect(await verifyExport([Buffer.concat([Buffer.from('{}\n'), later])])).toEqual(report);
+});

@@ -179,10 +179,20 @@ test('says malformed of a record that is sealed but not canonical', async () => 
   }
 });
 
-test('lists at most a thousand findings and counts the rest', async () => {
-  const report = await verifyChain(Array.from({ length: 1_500 }, () => null) as unknown as ChainRow[]);
+test('lists a thousand findings and counts the rest; a class that comes later is listed all the same', async () => {
+  const flood = Array.from({ length: 1_500 }, () => null) as unknown as ChainRow[];
+  const report = await verifyChain(flood);
   expect(report.findings).toHaveLength(1_000);
   expect(report.findingCount).toBe(1_500);
+  const hidden = await verifyChain(flood, { expectedHead: { seq: 1_501, hash: 'f'.repeat(64) } });
+  expect(hidden.findings).toHaveLength(1_001);
+  expect(hidden.findings.at(-1)).toMatchObject({ class: 'cut', seq: 1_501 });
+  expect(hidden.findingCount).toBe(1_501);
+});
+
+test('counts also the broken links that are too many to be compared', async () => {
+  const rows = chain(1_200).map((row) => ({ ...row, hash: sha256(row.hash) }));
+  expect(await verifyChain(rows)).toMatchObject({ ok: false, findingCount: 1_200 });
 });
 
 test('imports nothing of Node, directly or through another file', () => {

@@ -182,6 +182,15 @@ test.each(ATTACKS)('is found with the database: %s', async (_, attack, __, class
   expect(report.ok).toBe(false);
 });
 
+test('no finding is hidden behind a thousand foreign objects', async () => {
+  for (let n = 1_000; n < 2_100; n++) put(`a${n}`, {});
+  edit(LAST_SEGMENT);
+  const report = await f.verify(org, store);
+  expect(classesOf(report)).toEqual(['chain', 'foreign', 'root_mismatch']);
+  expect(report.findingCount).toBeGreaterThan(1_100);
+  expect(report.findings.length).toBeLessThan(1_010);
+});
+
 test('what was removed after the end of its retention was not bypassed', async () => {
   remove(TILE);
   const report = await f.verify(org, store, { db: f.copying, now: () => Date.parse('2050-01-01T00:00:00Z') });

@@ -66,6 +66,7 @@ export class ChainWalk {
   /** Kept heads that are still to come, the next one last. */
   readonly #expected: ChainHead[] = [];
   readonly #findings: Finding[] = [];
+  readonly #classes = new Set<FindingClass>();
   readonly #broken: BrokenLink[] = [];
   readonly #id = fixedText('0'.repeat(UUID_LENGTH));
   #org: string | undefined;
@@ -190,7 +191,10 @@ export class ChainWalk {
   /** Adds a finding of the caller. */
   find(name: FindingClass, seq: number | null, eventId: string | null, detail: string): void {
     this.#count++;
-    if (this.#findings.length < MOST_FINDINGS) this.#findings.push({ class: name, seq, eventId, detail });
+    // Whoever makes a thousand findings of one class hides no other behind them.
+    if (this.#findings.length >= MOST_FINDINGS && this.#classes.has(name)) return;
+    this.#classes.add(name);
+    this.#findings.push({ class: name, seq, eventId, detail });
   }
 
   /** Ends the walk. */
@@ -275,6 +279,7 @@ export class ChainWalk {
     if (this.#joined && !this.#linkHolds(hasher, leaf, row)) {
       this.#lastBroken = this.#brokenAt(row, leaf);
       if (this.#broken.length < MOST_FINDINGS) this.#broken.push(this.#lastBroken);
+      else this.#count++;
       return;
     }
     this.#lastBroken = undefined;

@@ -121,6 +121,7 @@ export class ExportWalk {
   }
 
   #line(bytes: Uint8Array): void {
+    if (this.#refused !== undefined) return; // the rest of a chunk
     const walk = this.#walk;
     if (walk === undefined) {
       this.#begin(bytes);
@@ -194,6 +195,6 @@ export class ExportWalk {
   }
 
   #refuse(detail: string): void {
-    this.#refused = detail;
+    this.#refused ??= detail;
   }
 }

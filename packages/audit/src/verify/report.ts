@@ -84,7 +84,7 @@ export interface ChainReport {
   readonly checked: number;
   /** Last link read. Keep it: it finds a cut or rewritten chain later. */
   readonly head: ChainHead;
-  /** What was found, in the order of the chain; at most 1 000. */
+  /** What was found, in the order of the chain: the first 1 000, and the first of every other class. */
   readonly findings: readonly Finding[];
   /** Number of findings, also those beyond the list. */
   readonly findingCount: number;

@@ -61,7 +61,7 @@ export interface CopyReport {
   readonly signed: number;
   /** Last link read. */
   readonly head: ChainHead;
-  /** What was found; at most 1 000. */
+  /** What was found: the first 1 000, and the first of every other class. */
   readonly findings: readonly CopyFinding[];
   /** Number of findings, also those beyond the list. */
   readonly findingCount: number;
@@ -72,9 +72,10 @@ const MOST_FINDINGS = 1_000;
 /** Collects findings. */
 export class CopyFindings {
   readonly #list: CopyFinding[] = [];
+  readonly #classes = new Set<CopyFindingClass>();
   #count = 0;
 
-  /** Findings so far, at most 1 000. */
+  /** Findings so far: the first 1 000, and the first of every other class. */
   get list(): readonly CopyFinding[] {
     return this.#list;
   }
@@ -87,6 +88,9 @@ export class CopyFindings {
   /** Adds one. */
   add(name: CopyFindingClass, key: string | null, versionId: string | null, detail: string): void {
     this.#count += 1;
-    if (this.#list.length < MOST_FINDINGS) this.#list.push({ class: name, key, versionId, detail });
+    // Whoever may write to a store must not hide a finding behind a thousand foreign objects.
+    if (this.#list.length >= MOST_FINDINGS && this.#classes.has(name)) return;
+    this.#classes.add(name);
+    this.#list.push({ class: name, key, versionId, detail });
   }
 }
