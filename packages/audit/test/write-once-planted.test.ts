@@ -134,6 +134,29 @@ test('what was planted with the bytes that are due is adopted, and locked', asyn
   });
 });
 
+test.each([
+  ['in sixty years', String(Date.now() + 60 * 365 * 86_400_000)],
+  ['that no date can be', '9000000000000000'],
+])(
+  'what was planted with a promise %s is locked for as long as it is due, and holds nothing up',
+  async (_, meta) => {
+    await interruptAfterSegments(300);
+    const finished = bucketAt(s3.endpoint, { prefix: 'finished' });
+    await f.copyTo(finished).copy(org);
+    const body = s3.objects.get(`finished/${org}/tile/0/001`)?.[0]?.body as Buffer;
+    s3.objects.set(at('tile/0/001'), [
+      { id: 'planted', at: 0, body, meta, mode: undefined, until: undefined, marker: false },
+    ]);
+    expect(await f.copyTo(store).copy(org)).toMatchObject({ size: 559 });
+    const [planted] = s3.objects.get(at('tile/0/001')) ?? [];
+    expect(planted?.mode).toBe('GOVERNANCE');
+    expect(Date.parse(planted?.until ?? '')).toBeLessThan(Date.now() + 8 * 365 * 86_400_000);
+    expect(Date.parse(planted?.until ?? '')).toBeGreaterThan(Date.now() + 6 * 365 * 86_400_000);
+    const report = await f.verify(org, store, { db: f.copying });
+    expect(report.findings).toMatchObject([{ class: 'retention_shortened', key: `${org}/tile/0/001` }]);
+  },
+);
+
 test('a segment of made-up events that joins the chain is found with the database', async () => {
   // Another log of the same organisation, in another database, went on from the same place.
   await f.grow(org, 1);

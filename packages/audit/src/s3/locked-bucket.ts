@@ -250,13 +250,13 @@ class S3LockedBucket implements LockedBucket {
   }
 
   /**
-   * Locks a version that an earlier attempt left. Its own date is kept when it is as long as ours, but for the time that
-   * attempt lies back; a shorter one, whoever chose it, is extended.
+   * Locks a version that an earlier attempt left. Its own date is kept when it is ours, but for the time that attempt lies
+   * back or the clocks differ; a shorter one, whoever chose it, is extended, and a longer one is nobody's to choose for us.
    */
   async #lock(version: ObjectVersion, asked: Retention): Promise<LockedVersion> {
     const promised = (await this.read(version, 0))?.promisedUntilMs;
-    const kept = promised !== undefined && promised >= asked.untilMs - ATTEMPT_AGE_MS ? promised : undefined;
-    const wanted: Retention = { ...asked, untilMs: kept ?? asked.untilMs };
+    const isOurs = promised !== undefined && Math.abs(promised - asked.untilMs) <= ATTEMPT_AGE_MS;
+    const wanted: Retention = { ...asked, untilMs: isOurs ? promised : asked.untilMs };
     if (!holds(await this.retention(version), wanted)) {
       await this.#send('locking', version.key, (abortSignal) =>
         this.#client.send(
