@@ -182,6 +182,17 @@ test.each(ATTACKS)('is found with the database: %s', async (_, attack, __, class
   expect(report.ok).toBe(false);
 });
 
+test('an object recorded as locked for ever, or for longer than a date can say, is bypassed, and no error', async () => {
+  const made = await copied();
+  for (const until of ['infinity', '290000-01-01T00:00:00Z'])
+    await sql`insert into audit.copy (org_id, store, key, kind, upto, version_id, sha256, bytes, mode, retain_until)
+      values (${made}, ${store.name}, ${`${made}/${until}`}, 'tile', 3, 'v', sha256(''), 1, 'compliance', ${until})`.execute(
+      f.copying,
+    );
+  const report = await f.verify(made, store, { db: f.copying });
+  expect(report.findings).toMatchObject([{ class: 'bypassed' }, { class: 'bypassed' }]);
+});
+
 test('no finding is hidden behind a thousand foreign objects', async () => {
   for (let n = 1_000; n < 2_100; n++) put(`a${n}`, {});
   edit(LAST_SEGMENT);

@@ -191,6 +191,8 @@ function sorted(counted: readonly CountedObject[]): Inventory {
   };
 }
 
+/** A row of the database may say more than a date can. */
 function iso(ms: number): string {
-  return new Date(ms).toISOString();
+  const date = new Date(ms);
+  return Number.isNaN(date.getTime()) ? 'a time that no date is' : date.toISOString();
 }
