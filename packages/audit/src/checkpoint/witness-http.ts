@@ -10,6 +10,8 @@ import { MOST_REQUEST_BYTES } from './witness.ts';
 import type { Witness } from './witness-client.ts';
 
 const MOST_REPLY_BYTES = 64 * 1024;
+/** Most connections at once: each may hold a request of `MOST_REQUEST_BYTES` in memory. */
+const MOST_CONNECTIONS = 256;
 const TEXT = 'text/plain; charset=utf-8';
 
 /** An HTTP server for a witness, not yet listening. Put TLS in front of it. */
@@ -17,7 +19,8 @@ export function witnessServer(witness: CheckpointWitness, origins: readonly stri
   const byHash = new Map(
     origins.map((origin) => [createHash('sha256').update(origin).digest('hex'), origin]),
   );
-  const server = createServer((request, response) => {
+  // Node looks at its time limits every 30 s, unless it is told otherwise.
+  const server = createServer({ connectionsCheckingInterval: 1_000 }, (request, response) => {
     void answer(witness, byHash, request).then(
       (reply) => send(response, reply),
       () => send(response, { status: 500, contentType: TEXT, body: 'the witness failed\n' }),
@@ -25,6 +28,7 @@ export function witnessServer(witness: CheckpointWitness, origins: readonly stri
   });
   server.requestTimeout = 10_000;
   server.headersTimeout = 5_000;
+  server.maxConnections = MOST_CONNECTIONS;
   return server;
 }
 
