@@ -28,6 +28,7 @@ const FILES = [
   'query',
   'record-together',
   'retention',
+  'retention-attacks',
   'sealing',
   'two-statements',
 ].map((name) => `packages/audit/test/${name}.test.ts`);
