@@ -6,6 +6,7 @@ import type { QueryExecutor } from '../src/executor.ts';
 import { exportLog, type OrgId, verifyExport } from '../src/index.ts';
 import { pruneLog } from '../src/retention/index.ts';
 import { errorOf, fixture, kyselyOf, type Tables } from './fixture.ts';
+import type { MemoryVersion } from './loopback-s3.ts';
 import { type RetentionFixture, retentionFixture } from './retention-fixture.ts';
 
 let f: RetentionFixture;
@@ -189,4 +190,26 @@ describe('a log that is pruned while it is read', () => {
     );
     expect(await inDatabase(org)).toMatchObject({ ok: false, pruned: 6 });
   });
+});
+
+test('a copy whose records were taken out is found, also where it holds the telling of their pruning', async () => {
+  const org = await f.log(4, 0);
+  await prune(org);
+  await f.checkpointer.checkpoint(org);
+  await f.copyTo(f.store).copy(org);
+  expect(await f.verify(org, f.store)).toMatchObject({ ok: true, links: 5, signed: 5 });
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of exportLog(f.handle(org), org)) chunks.push(chunk);
+  expect(await verifyExport(chunks)).toMatchObject({ ok: true, pruned: 4 });
+  const place = (seq: number) => String(seq).padStart(16, '0');
+  const name = (rest: string) => `ledger/${org}/${rest}`;
+  const [first] = f.objects.get(name(`segments/${place(0)}-${place(4)}.ndjson`)) ?? [];
+  // As if the log had been signed only once, behind the pruning.
+  for (const key of f.objects.keys()) {
+    if (key.startsWith(name('')) && !key.endsWith(place(5)) && !key.endsWith('.p/5')) f.objects.delete(key);
+  }
+  const body = Buffer.concat(chunks);
+  f.objects.set(name(`segments/${place(0)}-${place(5)}.ndjson`), [{ ...first, body } as MemoryVersion]);
+  const report = await f.verify(org, f.store);
+  expect(report).toMatchObject({ ok: false, signed: 0, findings: [{ class: 'gap' }] });
 });

@@ -12,6 +12,8 @@ const OLD_DAYS = 400;
 
 export interface RetentionFixture extends CopyFixture {
   readonly store: WriteOnceStore;
+  /** What the store holds, by key. */
+  readonly objects: LoopbackS3['objects'];
   readonly pruner: Kysely<Tables>;
   /** A handle of the retention role in the context of an organisation. */
   pruning(org: OrgId, actor?: string): QueryExecutor;
@@ -48,6 +50,7 @@ export async function retentionFixture(serverUrl: string): Promise<RetentionFixt
   return {
     ...base,
     store,
+    objects: s3.objects,
     pruner,
     inThePast,
     pruning: (org, actor = 'system:retention') => ({
