@@ -1,17 +1,17 @@
 /**
  * What an event in the chain costs against a plain insert of the same row, and against chains as they are commonly built,
- * through the same tenancy handle on the same server with fsync on, with and without 1 ms of commit delay. `append-*`: the
- * event is all there is; `biz-*`: a transaction that updates a row and appends in the flight of COMMIT. Acknowledged means
- * sealed. `one-by-one` is ours through an executor that does not give its context's settings, so with a statement for each event.
+ * through the same tenancy handle on the same server with fsync on, with and without 1 ms of commit delay. No two events are
+ * alike, and all subjects write the same sequence. `append-*`: the event is all there is; `biz-*`: a transaction that updates
+ * a row and appends in the flight of COMMIT. Acknowledged means sealed. `one-by-one` is ours through an executor that does
+ * not give its context's settings, so with a statement for each event.
  */
 import { atCommit, createTenancy, type OrgDb, parseOrgId, tenancyMigrations } from '@ringfence/tenancy';
 import { type CompiledQuery, Kysely, PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
-import { z } from 'zod';
 import type { BenchCase, Subject, Suite } from '../../../tools/bench/suite.ts';
 import { type PostgresServer, startEmbedded } from '../../../tools/postgres.ts';
 import { createTestDatabase } from '../../../tools/test-database.ts';
-import { type Audit, createAudit, defineEvents, type QueryExecutor, type Receipt } from '../src/index.ts';
+import { type Audit, createAudit, type QueryExecutor, type Receipt } from '../src/index.ts';
 import { auditMigrations } from '../src/migrations.ts';
 import {
   appendedLast,
@@ -22,40 +22,13 @@ import {
   supaAudit,
   triggerChain,
 } from './peers.ts';
+import { type Approval, events, varied } from './varied-events.ts';
 
 interface Tables {
   'app.counter': { id: number; value: number };
 }
 
 type Events = typeof events;
-
-const events = defineEvents({
-  'entry.approved': { target: 'entry', data: z.object({ amount: z.string(), currency: z.string() }) },
-});
-
-const EVENT = {
-  target: '0190f5d2-7b1c-7d34-9a51-3f2e8c1b7a99',
-  outcome: 'success',
-  reason: 'matches purchase order 4711 and the bank statement of 3 March',
-  note: 'second pair of eyes: supplier account verified by phone before release of the payment',
-  before: {
-    status: 'draft',
-    approved_by: null,
-    approved_at: null,
-    version: 3,
-    account: '4400',
-    due: '2026-03-31',
-  },
-  after: {
-    status: 'approved',
-    approved_by: '0190f5d2-7b1c-7d34-9a51-3f2e8c1b7a11',
-    approved_at: '2026-03-03T10:11:12.131415Z',
-    version: 4,
-    account: '4400',
-    due: '2026-03-31',
-  },
-  data: { amount: '12345.67', currency: 'EUR' },
-} as const;
 
 const SLICE_MS = 700;
 const ORGS = Array.from({ length: 100 }, (_, n) =>
@@ -118,20 +91,21 @@ function plainInsert(receipt: Receipt): CompiledQuery {
   };
 }
 
-/** One acknowledged event. */
-type Work = (db: OrgDb<Tables>, writer: number) => Promise<unknown>;
+/** Writes one event and waits until it is acknowledged. */
+type Work = (db: OrgDb<Tables>, event: Approval, writer: number) => Promise<unknown>;
 
 function subject(name: string, { handles }: Ground, writers: number, orgs: number, work: Work): Subject {
   return {
     name,
     measure: async () => {
+      const nextEvent = varied();
       const start = performance.now();
       const counts = await Promise.all(
         Array.from({ length: writers }, async (_, writer) => {
           let done = 0;
           for (let turn = writer; performance.now() - start < SLICE_MS; turn += writers, done++) {
             const db = handles[turn % orgs];
-            if (db !== undefined) await work(db, writer);
+            if (db !== undefined) await work(db, nextEvent(), writer);
           }
           return done;
         }),
@@ -170,26 +144,30 @@ function caseOf(kind: Kind, writers: number, orgs: number, delayMs: 0 | 1): Benc
     rounds: 5,
     prepare: async () => {
       const place = await ground(delayMs * 1_000, writers);
-      const receiptOf = () => place.audit.prepare('entry.approved', EVENT);
+      const receiptOf = (event: Approval) => place.audit.prepare('entry.approved', event);
       const run = (db: OrgDb<Tables>, writer: number, query: CompiledQuery) =>
         kind === 'append' ? db.executeQuery(query) : business(db, writer, query);
       const ours: Work =
         kind === 'append'
-          ? (db) => place.audit.record(db, 'entry.approved', EVENT)
-          : async (db, writer) => {
-              const receipt = receiptOf();
+          ? (db, event) => place.audit.record(db, 'entry.approved', event)
+          : async (db, event, writer) => {
+              const receipt = receiptOf(event);
               return await place.audit.sealed(receipt, await business(db, writer, receipt.query));
             };
       const of = (name: string, work: Work) => subject(name, place, writers, orgs, work);
       const subjects = [
-        of('plain-insert', (db, writer) => run(db, writer, plainInsert(receiptOf()))),
+        of('plain-insert', (db, event, writer) => run(db, writer, plainInsert(receiptOf(event)))),
         of('ringfence', ours),
         ...PEERS[kind].map((peer) =>
-          of(peer.name, (db, writer) => run(db, writer, peer.append(receiptOf().query.parameters))),
+          of(peer.name, (db, event, writer) =>
+            run(db, writer, peer.append(receiptOf(event).query.parameters)),
+          ),
         ),
       ];
       if (kind === 'append')
-        subjects.push(of('one-by-one', (db) => place.audit.record(alone(db), 'entry.approved', EVENT)));
+        subjects.push(
+          of('one-by-one', (db, event) => place.audit.record(alone(db), 'entry.approved', event)),
+        );
       return { subjects, close: () => place.close() };
     },
   };
@@ -204,8 +182,8 @@ const sealAge: BenchCase = {
     const place = await ground(1_000, 64);
     const measure = async () => {
       const ages: number[] = [];
-      const work: Work = async (db, writer) => {
-        const receipt = place.audit.prepare('entry.approved', EVENT);
+      const work: Work = async (db, event, writer) => {
+        const receipt = place.audit.prepare('entry.approved', event);
         const result = await business(db, writer, receipt.query);
         const committed = performance.now();
         await place.audit.sealed(receipt, result);
