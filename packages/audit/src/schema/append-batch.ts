@@ -10,9 +10,10 @@
  */
 import { bodyCheck, CLOSING, CONTEXT_CHECK, LEAF, OPENING, TARGET } from './append.ts';
 import {
-  hasFrame,
+  FIND_FRAME,
+  FRAMES,
+  KEEP_FRAME,
   MAX_FRAMES,
-  QUOTES_OF,
   TARGET_ID_FROM_END,
   UNUSED_FRAMES,
   WORTH_A_FRAME,
@@ -52,15 +53,7 @@ declare
   body text;
   parsed jsonb;
   the_action text;
-  the_target text;
-  kind integer;
-  pattern text;
-  frames integer := 0;
-  framed integer := 0;
-  patterns text[] := '{}';
-  quotes integer[] := '{}';
-  frame_actions text[] := '{}';
-  frame_targets text[] := '{}';
+  the_target text;${FRAMES}
   the_canon text;
   orgs uuid[] := '{}';
   actors text[] := '{}';
@@ -121,13 +114,7 @@ begin
     the_target := null;
     if rule is null then
       kind := null;
-      if octet_length(body) <= 65536 and event_id is not null then
-        for f in 1 .. frames loop
-          if ${hasFrame('patterns[f]', 'quotes[f]')} then
-            kind := f;
-            exit;
-          end if;
-        end loop;
+      if octet_length(body) <= 65536 and event_id is not null then${FIND_FRAME}
       end if;
       if kind is not null then
         framed := framed + 1;
@@ -136,15 +123,7 @@ begin
       else${bodyCheck(true)}
         the_action := parsed ->> 'type';
         the_target := ${TARGET};
-        if rule is null and size - i >= ${WORTH_A_FRAME} and frames < least(${MAX_FRAMES}, framed + ${UNUSED_FRAMES}) then
-          pattern := audit.body_frame(body, parsed);
-          if pattern is not null then
-            frames := frames + 1;
-            patterns[frames] := pattern;
-            quotes[frames] := ${QUOTES_OF};
-            frame_actions[frames] := the_action;
-            frame_targets[frames] := (parsed #>> '{target,type}') || ':';
-          end if;
+        if rule is null and size - i >= ${WORTH_A_FRAME} and frames < least(${MAX_FRAMES}, framed + ${UNUSED_FRAMES}) then${KEEP_FRAME}
         end if;
       end if;
     end if;
