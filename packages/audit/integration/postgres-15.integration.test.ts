@@ -15,6 +15,7 @@ const FILES = [
   'append',
   'audit-guards',
   'body-frame',
+  'body-frame-numbers',
   'body-gate',
   'capture',
   'database-tampering',

@@ -1,11 +1,10 @@
 /** A batch that reads one event of a kind takes of the next ones what the gate would take of each alone, and nothing else. */
-import { randomUUID } from 'node:crypto';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import fc from '../../../tools/fuzz.ts';
-import { canonicalize } from '../src/index.ts';
-import { isCanonical, isVerifiable, mutate, mutation, object, parsed } from './body-oracle.ts';
-import { type Fixture, fixture, kyselyOf, ORG_A, type Tables } from './fixture.ts';
+import { agrees, append, shaped } from './batch-oracle.ts';
+import { isCanonical, mutate, mutation } from './body-oracle.ts';
+import { type Fixture, fixture, kyselyOf, type Tables } from './fixture.ts';
 
 let f: Fixture;
 
@@ -14,83 +13,6 @@ beforeAll(async () => {
 });
 
 afterAll(() => f.close());
-
-interface Taken {
-  readonly refused: string | null;
-  readonly canon: string | null;
-  readonly action: string | null;
-  readonly target: string | null;
-}
-
-/** Appends all in one statement, with as many behind them as make it look for kinds, and says what became of each. */
-async function append(asked: readonly string[], app = f.app): Promise<readonly Taken[]> {
-  const bodies = [...asked, ...Array.from({ length: 4 }, () => '{"type":"pad.ded"}')];
-  const ids = bodies.map(() => randomUUID());
-  const settings = { 'ringfence.org_id': ORG_A, 'ringfence.actor': 'user:alice' };
-  const answers = await sql<{ refused: string | null }>`
-    select refused from audit.append_batch(${ids}::uuid[], ${bodies}::text[], ${bodies.map(() => 1)}::integer[],
-      ${Object.keys(settings)}::text[], ${Object.values(settings)}::text[], true) order by place`.execute(
-    app,
-  );
-  const { rows } = await sql<{ id: string; canon: string; action: string; target: string | null }>`
-    select id, canon, action, target from audit.event where id = any (${ids}::uuid[])`.execute(f.superuser);
-  const byId = new Map(rows.map((row) => [row.id, row]));
-  return ids.slice(0, asked.length).map((id, n) => {
-    const { canon = null, action = null, target = null } = byId.get(id) ?? {};
-    return { refused: answers.rows[n]?.refused ?? null, canon, action, target };
-  });
-}
-
-/** What each is alone: the columns of its event, or null when it is to be refused. */
-function expected(body: string): { readonly action: string; readonly target: string | null } | null {
-  if (!isCanonical(body)) return null;
-  const { type, target, ...rest } = parsed(body) as {
-    type?: unknown;
-    target?: { type?: unknown; id?: unknown } | null;
-  };
-  if (typeof type !== 'string' || type === 'subject.erased' || type.startsWith('row.') || 'personal' in rest)
-    return null;
-  if (target === undefined) return { action: type, target: null };
-  if (typeof target !== 'object' || typeof target?.type !== 'string' || typeof target.id !== 'string')
-    return null;
-  return { action: type, target: `${target.type}:${target.id}` };
-}
-
-async function agrees(bodies: readonly string[]): Promise<number> {
-  const answers = await append(bodies);
-  const wrong = bodies.filter((body, n) => {
-    const columns = expected(body);
-    const { refused, canon, action, target } = answers[n] as Taken;
-    if (columns === null) return refused !== 'audit.not_canonical' || canon !== null;
-    return (
-      refused !== null ||
-      !canon?.includes(`"event":${body},"id":`) ||
-      !isVerifiable(body) ||
-      action !== columns.action ||
-      target !== columns.target
-    );
-  });
-  expect(wrong).toEqual([]);
-  return answers.filter(({ refused }) => refused === null).length;
-}
-
-/** A body of the usual form, with whatever in it. */
-const shaped = fc
-  .record(
-    {
-      changes: object,
-      data: object,
-      note: fc.string({ unit: fc.constantFrom(...'ab %_",:{}[]\\\n'), maxLength: 6 }),
-      target: fc.record({
-        id: fc.string({ unit: fc.constantFrom(...'a1:%_é'), maxLength: 4 }),
-        type: fc.constantFrom('entry', 'a"b', 'c_d'),
-      }),
-      type: fc.constantFrom('entry.approved', 'x.y', 'x_y', 'row_x'),
-      zone: fc.constantFrom('z'),
-    },
-    { requiredKeys: ['type'] },
-  )
-  .map((body) => canonicalize(body));
 
 /** Changes aimed at the strings and at the places between them. */
 const aimed = fc.record({
@@ -147,7 +69,7 @@ test('of 8 000 changed bodies of the same kinds, a batch takes those that are ca
           ])
           .map((body) => body.replaceAll('\u0000', ''))
           .filter((body) => !/\p{Surrogate}/u.test(body));
-        accepted += await agrees(bodies);
+        accepted += await agrees(f, bodies);
       },
     ),
     { numRuns: 26, endOnFailure: true },
@@ -181,21 +103,21 @@ test.each([
   ['half of it', FIRST.slice(0, 40)],
 ])('behind an event that it took, a batch judges %s by itself', async (_, body) => {
   expect(isCanonical(FIRST)).toBe(true);
-  await agrees([FIRST, body, FIRST.replace('"v"', '"w"'), body]);
+  await agrees(f, [FIRST, body, FIRST.replace('"v"', '"w"'), body]);
 });
 
 test('escapes in the first event do not make room for quotes in the next', async () => {
   const escaped = FIRST.replace('"v"', '"\\n\\n\\n\\n"');
   expect(isCanonical(escaped)).toBe(true);
-  await agrees([escaped, FIRST.replace('"v"', '"v","a":"w"'), escaped, FIRST]);
+  await agrees(f, [escaped, FIRST.replace('"v"', '"v","a":"w"'), escaped, FIRST]);
   const quoted = FIRST.replace('"v"', '"\\",\\"n\\":\\""');
   expect(isCanonical(quoted)).toBe(true);
-  await agrees([quoted, quoted.replaceAll('\\"', '"'), FIRST]);
+  await agrees(f, [quoted, quoted.replaceAll('\\"', '"'), FIRST]);
 });
 
 test('a type is read of each event: what is reserved stays so behind one of the same form', async () => {
   const bodies = ['subject.erased', 'row.updated'].map((type) => FIRST.replace('x.y', type));
-  const answers = await append([FIRST, ...bodies, FIRST.replace('"type":"entry"', '"type":"row.x"')]);
+  const answers = await append(f, [FIRST, ...bodies, FIRST.replace('"type":"entry"', '"type":"row.x"')]);
   expect(answers.map(({ refused }) => refused)).toEqual([
     null,
     'audit.not_canonical',
@@ -212,7 +134,7 @@ test('a type is read of each event: what is reserved stays so behind one of the 
 
 test('a nested target is not taken for the target, and a member behind the type is no reason to misread it', async () => {
   const inner = '"target":{"id":"1","type":"t"},"type":"u"}';
-  await agrees([
+  await agrees(f, [
     `{"data":{${inner},"type":"x.y"}`,
     `{"data":{${inner},"type":"x.z"}`,
     `{"type":"x.y","zone":{${inner}}`,
@@ -224,7 +146,7 @@ test('a nested target is not taken for the target, and a member behind the type 
 
 test('an event of the same form that is too large, or has no id, is refused by itself', async () => {
   const large = FIRST.replace('"v"', `"${'v'.repeat(70_000)}"`);
-  expect((await append([FIRST, large, FIRST])).map(({ refused }) => refused)).toEqual([
+  expect((await append(f, [FIRST, large, FIRST])).map(({ refused }) => refused)).toEqual([
     null,
     'audit.event_too_large',
     null,
@@ -234,9 +156,9 @@ test('an event of the same form that is too large, or has no id, is refused by i
 test('bodies of more strings than LIKE can hold apart, and of more kinds than a batch keeps, are read', async () => {
   const many = (value: string) =>
     `{"data":{"l":[${Array(20_000).fill('""').join()}],"s":"${value}"},"type":"x.y"}`;
-  await agrees([many('a'), many('b'), many('b').replace('""]', '"",]')]);
+  await agrees(f, [many('a'), many('b'), many('b').replace('""]', '"",]')]);
   const kinds = Array.from({ length: 12 }, (_, n) => `{"data":{"k${n}":"v"},"type":"x.y"}`);
-  await agrees([
+  await agrees(f, [
     ...kinds,
     ...kinds.map((body) => body.replace('"v"', '"w"')),
     ...kinds.map((body) => body.replace('"v"', '"\\w"')),
@@ -250,7 +172,7 @@ test('a body of 20 000 strings does not exhaust the stack of a server that gives
   const app = kyselyOf<Tables>(f.database.appUrl, 1);
   try {
     const many = (value: string) => `{"data":[${Array(20_000).fill('""').join()},"${value}"],"type":"x.y"}`;
-    const answers = await append([many('a'), many('b'), FIRST, many('c')], app);
+    const answers = await append(f, [many('a'), many('b'), FIRST, many('c')], app);
     expect(answers.map(({ refused, action }) => [refused, action])).toEqual(
       Array.from({ length: 4 }, () => [null, 'x.y']),
     );
