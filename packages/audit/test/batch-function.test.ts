@@ -36,6 +36,7 @@ test('the batch function refuses what its client never sends', async () => {
     'more bodies': [[id], [body, body], [1], names, values],
     'no context of it': [[id], [body], [null], names, values],
     'a context that is not there': [[id], [body], [2], names, values],
+    'a context before the first': [[id], [body], [0], names, values],
     'one event without context': [[id, id], [body, body], [1, null], names, values],
     'contexts and no settings': [[id], [body], [1], [], values],
     'settings and no contexts': [[id], [body], [1], names, []],
@@ -52,6 +53,11 @@ test('the batch function refuses what its client never sends', async () => {
     ],
     'a setting without a name': [[id], [body], [1], [null, 'ringfence.actor'], values],
     'ids that begin elsewhere': [`[0:1]={${id},${orgOf(8)}}`, [body, body], [1, 1], names, values],
+    'contexts that begin elsewhere': [[id, orgOf(8)], [body, body], '[0:1]={1,1}', names, values],
+    'contexts in rows': [[id, orgOf(8)], [body, body], '{{1},{1}}', names, values],
+    'settings that begin elsewhere': [[id], [body], [1], '[0:1]={ringfence.org_id,ringfence.actor}', values],
+    'a second setting of another name': [[id], [body], [1], ['ringfence.org_id', 'search_path'], values],
+    'a setting whose name is two': [[id], [body], [1], [`${names[0]}\n${names[1]}`], [orgOf(9)]],
     'too many': [Array(501).fill(id), Array(501).fill(body), Array(501).fill(1), names, values],
   };
   const call = (parameters: readonly unknown[]) =>

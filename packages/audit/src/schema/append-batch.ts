@@ -23,6 +23,9 @@ import { FUNCTION_SETTINGS, linkExpression, type SchemaNames } from './names.ts'
 /** Events of one batch at most, which bounds how long its transaction holds the chains. */
 export const MAX_BATCH_EVENTS = 500;
 
+/** What is said of arguments that are no batch. */
+const SHAPE = `'a batch has 1 to ${MAX_BATCH_EVENTS} ids, as many bodies and contexts, and settings named ringfence.…'`;
+
 /** DDL of the batch function. Needs `audit.append`. */
 export function appendBatchFunction({ context }: SchemaNames): string {
   return `
@@ -74,13 +77,17 @@ declare
 begin
   if size is null or size not between 1 and ${MAX_BATCH_EVENTS}
      or array_lower(event_ids, 1) <> 1 -- else an id read by its number is not the one that unnest gives with it
+     or array_ndims(context_of) <> 1 or array_lower(context_of, 1) <> 1 -- else the context of an event is none
      or size is distinct from cardinality(bodies) or size is distinct from cardinality(context_of)
      or contexts is null or contexts not between 1 and size or contexts * settings <> cardinality(setting_values)
-     or settings > 8 or exists (select from unnest(setting_names) n where (n ~ '^ringfence[.][a-z_]+$') is not true)
-     or exists (select from unnest(context_of) w where (w between 1 and contexts) is not true) then
-    perform audit.refuse_body('audit.not_canonical',
-      'a batch has 1 to ${MAX_BATCH_EVENTS} ids, as many bodies and contexts, and settings named ringfence.…');
+     or (settings <= 8 and 1 <= all (context_of) and contexts >= all (context_of)) is not true then
+    perform audit.refuse_body('audit.not_canonical', ${SHAPE});
   end if;
+  for s in 1 .. settings loop
+    if (setting_names[s] ~ '^ringfence[.][a-z_]+$') is not true then
+      perform audit.refuse_body('audit.not_canonical', ${SHAPE});
+    end if;
+  end loop;
 
   for c in 1 .. contexts loop
     for s in 1 .. settings loop
@@ -169,16 +176,20 @@ begin
       chain_seqs[chains] := the_seq;
       chain_hashes[chains] := the_hash;
     end loop;
-    insert into audit.seal (org_id, seq, event_id, hash)
-      select e.org, e.seq, e.id, e.hash from unnest(orgs, seqs, event_ids, hashes) e(org, seq, id, hash)
-       where e.seq is not null;
-    update audit.head h set seq = e.seq, hash = e.hash
-      from unnest(chain_orgs, chain_seqs, chain_hashes) e(org, seq, hash) where h.org_id = e.org;
+    if chains > 0 then
+      insert into audit.seal (org_id, seq, event_id, hash)
+        select e.org, e.seq, e.id, e.hash from unnest(orgs, seqs, event_ids, hashes) e(org, seq, id, hash)
+         where e.seq is not null;
+      update audit.head h set seq = e.seq, hash = e.hash
+        from unnest(chain_orgs, chain_seqs, chain_hashes) e(org, seq, hash) where h.org_id = e.org;
+    end if;
   end if;
-  insert into audit.queue (org_id, event_id, queued_at, leaf)
-    select e.org, e.id, the_time, e.leaf
-      from unnest(orgs, event_ids, leaves, seqs) with ordinality e(org, id, leaf, seq, place)
-     where e.org is not null and e.seq is null order by e.place;
+  if array_position(seqs, null) is not null then
+    insert into audit.queue (org_id, event_id, queued_at, leaf)
+      select e.org, e.id, the_time, e.leaf
+        from unnest(orgs, event_ids, leaves, seqs) with ordinality e(org, id, leaf, seq, place)
+       where e.org is not null and e.seq is null order by e.place;
+  end if;
   return query select e.place, e.org, e.seq, e.hash, e.refused
     from unnest(orgs, seqs, hashes, rules) with ordinality e(org, seq, hash, refused, place);
 end $$;
