@@ -15,6 +15,8 @@ export const MAX_PARAMETERS = 65_535;
 const INITIAL_BYTES = 1_024;
 /** Longest text that is given room for the longest encoding instead of being measured. */
 const UNMEASURED = 1_024;
+/** Longest text that is written character by character while it is ASCII: a call of the encoder costs more. */
+const SHORT = 40;
 
 /** Of the unnamed portal, without a limit of rows. All bytes of these three are ASCII. */
 const EXECUTE = 'E\0\0\0\t\0\0\0\0\0';
@@ -101,12 +103,26 @@ export class FlightMessages {
   }
 
   #zeroEnded(text: string): void {
-    this.#text(`${text}\0`);
+    this.#text(text);
+    this.#text('\0');
   }
 
   #text(text: string): void {
     this.#room(text.length <= UNMEASURED ? text.length * 3 : Buffer.byteLength(text));
+    if (text.length <= SHORT && this.#ascii(text)) return;
     this.#end += this.#bytes.write(text, this.#end);
+  }
+
+  /** Writes a text for which there is room, if it is ASCII. */
+  #ascii(text: string): boolean {
+    let end = this.#end;
+    for (let index = 0; index < text.length; index++) {
+      const code = text.charCodeAt(index);
+      if (code > 0x7f) return false;
+      this.#bytes[end++] = code;
+    }
+    this.#end = end;
+    return true;
   }
 
   #int16(value: number): void {

@@ -160,10 +160,11 @@ class Flight implements Submittable {
   /** Parsers of the current columns; looked up at the first row. */
   #parsersOfColumns(): readonly Parser[] {
     const types: TypeParsers = this.#statement?.types ?? this.#client;
-    this.#parsers ??= this.#current.fields.map(
+    const parsers = this.#current.fields.map(
       (field) => types.getTypeParser(field.dataTypeID, field.format as 'text') as Parser,
     );
-    return this.#parsers;
+    this.#parsers = parsers;
+    return parsers;
   }
 
   handleDataRow(message: { fields: readonly (string | null)[] }): void {
@@ -172,7 +173,7 @@ class Flight implements Submittable {
       // An array takes the column's position for its name.
       const byPosition = this.#statement?.rowMode === 'array';
       const { fields } = this.#current;
-      const parsers = this.#parsersOfColumns();
+      const parsers = this.#parsers ?? this.#parsersOfColumns();
       const row: Record<string | number, unknown> = byPosition
         ? ([] as unknown as Record<number, unknown>)
         : {};
@@ -190,10 +191,11 @@ class Flight implements Submittable {
   }
 
   handleCommandComplete(message: { text: string }): void {
-    const words = message.text.split(' ');
-    this.#current.command = words[0] ?? '';
-    const count = Number(words.at(-1));
-    this.#current.rowCount = words.length > 1 && Number.isInteger(count) ? count : undefined;
+    const { text } = message;
+    const space = text.indexOf(' ');
+    this.#current.command = space === -1 ? text : text.slice(0, space);
+    const count = space === -1 ? Number.NaN : Number(text.slice(text.lastIndexOf(' ')));
+    this.#current.rowCount = Number.isInteger(count) ? count : undefined;
     this.#finishStatement();
   }
 

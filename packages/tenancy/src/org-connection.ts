@@ -52,7 +52,8 @@ export class OrgConnection implements DatabaseConnection {
   #begun = false;
   #renewAtMs = 0;
   #atCommit: AtCommit[] = [];
-  readonly #savepoints = new Map<string, number>();
+  /** By savepoint, how much was queued for COMMIT when it was set. */
+  #savepoints: Map<string, number> | undefined;
   #streams = 0;
   #broken = false;
   /** Signal of the statement under way. */
@@ -61,10 +62,8 @@ export class OrgConnection implements DatabaseConnection {
   #cancelled = false;
   /** False while an unclean session is given up and no other taken yet. */
   #held = true;
-  #turn: Promise<unknown> = Promise.resolve();
-  /** Turns that are not over. */
-  #unanswered = 0;
-  readonly #answered = (): number => this.#unanswered--;
+  /** Ends with the flight under way and those behind it; undefined while there is none. Never rejects. */
+  #turn: Promise<unknown> | undefined;
 
   constructor(session: Session, take: () => Promise<Session>, mint: ContextMint, now: () => number) {
     this.#session = session;
@@ -92,7 +91,7 @@ export class OrgConnection implements DatabaseConnection {
     if (this.#running?.aborted !== true) return;
     this.#cancelled = true;
     let running = true;
-    const end = this.#turn.then(() => {
+    const end = Promise.resolve(this.#turn).then(() => {
       running = false;
     });
     // PostgreSQL ignores a request that arrives between two messages of the flight, and says so to nobody.
@@ -202,7 +201,8 @@ export class OrgConnection implements DatabaseConnection {
     );
     for (const { reject } of queued) reject(aborted);
     await this.#inTurn(async () => {
-      if (this.#begun && !this.#broken && !this.#cancelled) await this.#fly([plain('rollback')]);
+      if (this.#begun && !this.#broken && !this.#cancelled)
+        await fly(this.#session.client, this.#session.prepared, [plain('rollback')]);
     }).catch(() => {
       this.#broken = true;
     });
@@ -212,13 +212,14 @@ export class OrgConnection implements DatabaseConnection {
 
   /** Sets a savepoint, and remembers what is queued for COMMIT up to it. */
   async savepoint(name: string): Promise<void> {
+    this.#savepoints ??= new Map();
     this.#savepoints.set(name, this.#atCommit.length);
     await this.#run([plain(`savepoint ${quoted(name)}`)]);
   }
 
   /** Undoes what came after a savepoint: statements, statements queued for COMMIT, and a context renewed since. */
   async rollbackToSavepoint(name: string): Promise<void> {
-    const undone = this.#atCommit.splice(this.#savepoints.get(name) ?? 0);
+    const undone = this.#atCommit.splice(this.#savepoints?.get(name) ?? 0);
     const aborted = new RingfenceTenancyError(
       'tenancy.transaction_aborted',
       'rolled back to a savepoint before it',
@@ -239,7 +240,7 @@ export class OrgConnection implements DatabaseConnection {
     const idle = this.#state === 'none';
     this.#state = 'released';
     // What a statement under way leaves in the session is known when it is answered: it would meet the next borrower.
-    if (idle && this.#unanswered > 0) void this.#turn.then(() => this.#giveBack(true));
+    if (idle && this.#turn !== undefined) void this.#turn.then(() => this.#giveBack(true));
     else this.#giveBack(idle);
   }
 
@@ -249,18 +250,22 @@ export class OrgConnection implements DatabaseConnection {
     if (this.#held) client.release(!known || client.getTransactionStatus() !== 'I');
   }
 
-  async #run(statements: readonly Statement[], signal?: AbortSignal): Promise<StatementResult[]> {
+  #run(statements: readonly Statement[], signal?: AbortSignal): Promise<StatementResult[]> {
     this.#refuseUnlessUsable();
-    return await this.#inTurn(async () => {
-      if (this.#state === 'released') throw goneBack();
-      signal?.throwIfAborted();
-      this.#running = signal;
-      try {
-        return await this.#guarded(statements);
-      } finally {
-        this.#running = undefined;
-      }
-    });
+    return this.#inTurn(() =>
+      signal === undefined ? this.#guarded(statements) : this.#abortable(statements, signal),
+    );
+  }
+
+  async #abortable(statements: readonly Statement[], signal: AbortSignal): Promise<StatementResult[]> {
+    if (this.#state === 'released') throw goneBack();
+    signal.throwIfAborted();
+    this.#running = signal;
+    try {
+      return await this.#guarded(statements);
+    } finally {
+      this.#running = undefined;
+    }
   }
 
   #refuseUnlessUsable(): void {
@@ -272,14 +277,18 @@ export class OrgConnection implements DatabaseConnection {
 
   /** One flight at a time, in call order: BEGIN travels with the statement that was issued first. */
   #inTurn<T>(run: () => Promise<T>): Promise<T> {
-    this.#unanswered++;
-    const result = this.#turn.then(run);
-    this.#turn = result.then(this.#answered, this.#answered);
+    const result = this.#turn === undefined ? run() : this.#turn.then(run);
+    const done = () => {
+      if (this.#turn === turn) this.#turn = undefined;
+    };
+    const turn = result.then(done, done);
+    this.#turn = turn;
     return result;
   }
 
   /** Puts BEGIN, session reset, role check and context in front where they are due, and checks the echo. */
   async #guarded(statements: readonly Statement[]): Promise<StatementResult[]> {
+    if (this.#state === 'released') throw goneBack();
     const inTransaction = this.#state !== 'none';
     const opening = inTransaction && !this.#begun;
     for (let replaced = 0; ; replaced++) {
@@ -315,9 +324,9 @@ export class OrgConnection implements DatabaseConnection {
       }
       const progress: FlightProgress = { completed: 0 };
       try {
-        const results = await this.#fly([...before, ...statements], progress);
+        const results = await fly(session.client, session.prepared, [...before, ...statements], progress);
         session.server.checked = true;
-        checkPassed(session, check, results.slice(checkAt), nowMs);
+        checkPassed(session, check, results[checkAt], nowMs);
         if (contextDue) this.#checkEcho(results[before.length - 1], context.value);
         this.#renewAtMs = context.renewAtMs;
         this.#clean = true;
@@ -325,7 +334,8 @@ export class OrgConnection implements DatabaseConnection {
         const answers = before.length === 0 ? results : results.slice(before.length);
         if (leavesMore(statements, answers)) session.server.suspect = true;
         return answers;
-      } catch (error) {
+      } catch (cause) {
+        const error = this.#failed(cause);
         // Refused before the statement: nothing of the flight took effect, and a fresh connection takes its place.
         const early = progress.completed < before.length;
         const ended = early && endedByServer(error);
@@ -370,16 +380,12 @@ export class OrgConnection implements DatabaseConnection {
     );
   }
 
-  async #fly(statements: readonly Statement[], progress?: FlightProgress): Promise<StatementResult[]> {
-    const { client, prepared } = this.#session;
-    try {
-      return await fly(client, prepared, statements, progress);
-    } catch (error) {
-      this.#session.server.suspect = true; // a statement that failed is not told by its tag, and PREPARE is not rolled back
-      const mapped = fromDatabaseError(error);
-      if (mapped instanceof RingfenceTenancyError && ENDS_CONNECTION.has(mapped.code)) this.#broken = true;
-      throw isUncleanSession(error) ? error : mapped;
-    }
+  /** The error of a flight that failed, and what it says of the session. */
+  #failed(error: unknown): unknown {
+    this.#session.server.suspect = true; // a statement that failed is not told by its tag, and PREPARE is not rolled back
+    const mapped = fromDatabaseError(error);
+    if (mapped instanceof RingfenceTenancyError && ENDS_CONNECTION.has(mapped.code)) this.#broken = true;
+    return isUncleanSession(error) ? error : mapped;
   }
 }
 

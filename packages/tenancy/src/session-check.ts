@@ -36,17 +36,17 @@ export function checkDue(session: Session, nowMs: number): readonly Statement[] 
   return dynamicSql ? KNOWN : [];
 }
 
-/** Remembers a check that has passed; `results` begins with its answers. */
+/** Remembers a check that has passed; `answer` is that of its first statement. */
 export function checkPassed(
   { server }: Session,
   check: readonly Statement[],
-  results: readonly StatementResult[],
+  answer: StatementResult | undefined,
   nowMs: number,
 ): void {
   if (check !== WHOLE) return;
   server.suspect = false;
   server.checkedAtMs = nowMs;
-  server.dynamicSql = results[0]?.rows[0]?.['dynamic_sql'] !== false;
+  server.dynamicSql = answer?.rows[0]?.['dynamic_sql'] !== false;
 }
 
 /** True when a statement may have left what the short check does not see. */
