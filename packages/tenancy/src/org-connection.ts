@@ -258,7 +258,6 @@ export class OrgConnection implements DatabaseConnection {
   }
 
   async #abortable(statements: readonly Statement[], signal: AbortSignal): Promise<StatementResult[]> {
-    if (this.#state === 'released') throw goneBack();
     signal.throwIfAborted();
     this.#running = signal;
     try {
