@@ -6,10 +6,14 @@
 import type { FastifyInstance } from 'fastify';
 import { AuthzUndeclaredRoutesError, type RouteName } from '../errors.ts';
 
+/** What Fastify prints without a route. Anything else is a route, whether or not its name can be read. */
+const EMPTY = '(empty tree)';
+
 /** Starts the watch; gives the set to which the handlers of declared routes are added before they are registered. */
 export function watchTable(app: FastifyInstance): Set<unknown> {
-  const before = printedRoutes(app.printRoutes({ commonPrefix: false }));
-  if (before.length > 0) throw new AuthzUndeclaredRoutesError(before);
+  const before = app.printRoutes({ commonPrefix: false });
+  if (before !== EMPTY) throw new AuthzUndeclaredRoutesError(printedRoutes(before));
+  refuseLoadedPlugins(app);
   const known = new Set<unknown>();
   const undeclared: RouteName[] = [];
   app.addHook('onRoute', ({ method, url, handler }) => {
@@ -36,16 +40,32 @@ class NotReady extends Error {
   }
 }
 
-/** Reads the printed tree: each line is a part of a path below the line it is indented under, with its methods. */
+/**
+ * The instance of a plugin that has loaded took its copy of the hooks then: routes that are added to it later are not seen
+ * and not refused. Plugins without an instance of their own (`fastify-plugin`) do no harm.
+ */
+function refuseLoadedPlugins(app: FastifyInstance): void {
+  const key = Object.getOwnPropertySymbols(app).find(({ description }) => description === 'fastify.children');
+  const children: unknown = key === undefined ? undefined : Reflect.get(app, key);
+  if (!Array.isArray(children)) throw new TypeError('the application is not one of Fastify 5');
+  if (children.length > 0)
+    throw new TypeError('install the routes first: a plugin was loaded whose additions nobody would see');
+}
+
+/**
+ * Reads the printed tree: each line is a part of a path below the line it is indented under, with its methods and
+ * constraints. A line without a branch is the path of the line above, under other constraints.
+ */
 function printedRoutes(tree: string): readonly RouteName[] {
   const parents: string[] = [];
   return tree.split('\n').flatMap((line) => {
-    const [, indent = '', part = '', methods] = /^([│ ]*)[├└]── (.*?)(?: \(([A-Z, -]+)\))?$/.exec(line) ?? [];
+    const [, indent = '', branch, part = '', methods] =
+      /^([│ ]*)([├└]── )?(.*?)(?: \(([A-Z, -]+)\)(?: \{.*)?)?$/s.exec(line) ?? [];
     if (part === '') return [];
     const depth = indent.length / 4;
-    const path = `${parents[depth - 1] ?? ''}${part}`;
-    parents.length = depth;
-    parents.push(path);
+    const above = parents[depth - 1] ?? '';
+    const path = branch === undefined ? above : `${above}${part}`;
+    if (branch !== undefined) parents.splice(depth, parents.length, path);
     return (methods?.split(', ') ?? []).map((method) => ({ method, path }));
   });
 }
