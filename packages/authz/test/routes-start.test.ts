@@ -1,5 +1,5 @@
 /** Applications that hold a route the start-time check has to look for in a second place. */
-import Fastify, { type FastifyInstance } from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyPluginCallback } from 'fastify';
 import { describe, expect, test } from 'vitest';
 import { AuthzUndeclaredRoutesError } from '../src/index.ts';
 import { fastifyRoutes, Log } from './routes-fixture.ts';
@@ -55,12 +55,14 @@ describe('a Fastify application does not start', () => {
   // Its instance copied the hooks when it loaded, so neither the watch nor the 503 would reach what it adds.
   test('after a plugin that keeps its own instance was loaded', async () => {
     const app = Fastify();
-    let child: FastifyInstance | undefined;
-    await app.register(async (instance) => {
-      child = instance;
-    });
+    const kept: FastifyInstance[] = [];
+    const plugin: FastifyPluginCallback = (instance, _options, done) => {
+      kept.push(instance);
+      done();
+    };
+    await app.register(plugin);
+    expect(kept).toHaveLength(1);
     expect(() => fastifyRoutes(new Log()).install(app)).toThrow('install the routes first');
-    expect(child).toBeDefined();
   });
 
   test('on an instance whose plugins cannot be seen', () => {
@@ -74,7 +76,8 @@ describe('a Fastify application does not start', () => {
 
   test('except when the plugin shares the instance of the application', async () => {
     const app = Fastify();
-    const shared = Object.assign(async () => undefined, { [Symbol.for('skip-override')]: true });
+    const plugin: FastifyPluginCallback = (_instance, _options, done) => done();
+    const shared = Object.assign(plugin, { [Symbol.for('skip-override')]: true });
     await app.register(shared);
     await fastifyRoutes(new Log()).install(app).ready();
     expect((await app.inject('/entries/1')).statusCode).toBe(401);
