@@ -65,7 +65,7 @@ function printedRoutes(tree: string): readonly RouteName[] {
     const depth = indent.length / 4;
     const above = parents[depth - 1] ?? '';
     const path = branch === undefined ? above : `${above}${part}`;
-    if (branch !== undefined) parents.splice(depth, parents.length, path);
+    parents.splice(depth, parents.length, path);
     return (methods?.split(', ') ?? []).map((method) => ({ method, path }));
   });
 }
