@@ -36,3 +36,18 @@ test('every guide and format is reached from the README', () => {
   expect(pages.length).toBeGreaterThan(20);
   expect(pages.filter((page) => !seen.has(page))).toEqual([]);
 });
+
+test('every file that the threat model names is there', () => {
+  const sources = globSync('{packages,examples}/*/{src,test,integration}/**', { cwd: root });
+  const [held = ''] = readFileSync(join(root, 'docs/threat-model.md'), 'utf8').split('## Not covered');
+  // Names in brackets are functions, `pnpm …` is a command.
+  const named = [...held.replaceAll(/\([^)]*\)/g, '').matchAll(/`([^`]+)`/g)].flatMap(([, name = '']) =>
+    name.includes(' ') || name === 'packages/' ? [] : [name],
+  );
+  expect(named.length).toBeGreaterThan(100);
+  const isThere = (name: string) => {
+    const pattern = name.replaceAll('.', '\\.').replaceAll('*', '[^/]*');
+    return sources.some((path) => new RegExp(`(?:^|/)${pattern}(?:$|[./])`).test(path));
+  };
+  expect(named.filter((name) => !isThere(name))).toEqual([]);
+});
