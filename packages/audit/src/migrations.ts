@@ -68,7 +68,7 @@ export interface SqlMigration {
  * The migrations of schema `audit`, in order.
  *
  * @throws RingfenceAuditError `audit.invalid_identifier` when a role or a context expression is not plain.
- * @throws TypeError when the role of the app or of the owner is named for another part too, or `retention.afterDays` is out of range.
+ * @throws TypeError when the role of the app, of the owner or of retention is named for another part too, or `retention.afterDays` is out of range.
  * @example
  * ```ts
  * const [first] = auditMigrations({

@@ -119,7 +119,10 @@ test('a doctor that is told of roles which no migration has says so, and asks no
   const nowhere = ['--database', 'postgres://nobody@127.0.0.1:1/none', '--app-role', 'a'];
   for (const role of ['--owner-role', '--auditor-role', '--checkpointer-role', '--copier-role']) {
     const { code, err } = await told('doctor', ...nowhere, role, 'a');
-    expect([code, err]).toEqual([2, expect.stringMatching(/^cli.usage: the roles of app and owner are for/)]);
+    expect([code, err]).toEqual([
+      2,
+      expect.stringMatching(/^cli.usage: the roles of app, owner and retention are for/),
+    ]);
   }
   expect(await told('doctor', ...nowhere, '--owner-role', 'b')).toMatchObject({
     err: expect.stringMatching(/^cli.database: /),
