@@ -2,6 +2,7 @@
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { verifyInDatabase } from '../src/database-verification.ts';
+import { auditDoctor } from '../src/doctor/index.ts';
 import type { QueryExecutor } from '../src/executor.ts';
 import { exportLog, type OrgId, verifyExport } from '../src/index.ts';
 import { pruneLog } from '../src/retention/index.ts';
@@ -109,6 +110,23 @@ describe('the id of a pruned event', () => {
     await f.audit.sealPending();
     expect(await inDatabase(org)).toMatchObject({ ok: true, pruned: 2, checked: 3 });
   });
+});
+
+test('the doctor knows the schema of a deployment that prunes, and misses what was taken from it', async () => {
+  const { app: appRole, keys: checkpointerRole, queue: copierRole, retention: role } = f.database;
+  const look = async (db: QueryExecutor) => {
+    const options = { appRole, checkpointerRole, copierRole, retention: { role, afterDays: 365 } };
+    const { findings } = await auditDoctor(db, options);
+    return findings.filter(({ rule }) => rule !== 'durability-off').map(({ rule, object }) => [rule, object]);
+  };
+  expect(await look(f.superuser)).toEqual([]);
+  const undone = new Error('undone');
+  const taken = f.superuser.transaction().execute(async (trx) => {
+    await sql`drop policy once on audit.event`.execute(trx);
+    expect(await look(trx)).toEqual([['policy-changed', 'audit.event.once']]);
+    throw undone;
+  });
+  expect(await errorOf(taken)).toBe(undone);
 });
 
 test('a store in which a copy has only begun holds nothing, so that nothing is pruned', async () => {
