@@ -19,6 +19,7 @@ import { type FlightProgress, fly, RowParserError, type Statement, type Statemen
 import { checkDue, checkPassed, leavesMore } from './session-check.ts';
 import type { Session } from './session-pool.ts';
 import { type BatchQuery, plain, statementOf, toQueryResult } from './statement.ts';
+import { Turns } from './turns.ts';
 
 type State = 'none' | 'transaction' | 'ending' | 'released';
 
@@ -62,8 +63,8 @@ export class OrgConnection implements DatabaseConnection {
   #cancelled = false;
   /** False while an unclean session is given up and no other taken yet. */
   #held = true;
-  /** Ends with the flight under way and those behind it; undefined while there is none. Never rejects. */
-  #turn: Promise<unknown> | undefined;
+  /** BEGIN travels with the statement that was issued first. */
+  readonly #turns = new Turns();
 
   constructor(session: Session, take: () => Promise<Session>, mint: ContextMint, now: () => number) {
     this.#session = session;
@@ -91,7 +92,7 @@ export class OrgConnection implements DatabaseConnection {
     if (this.#running?.aborted !== true) return;
     this.#cancelled = true;
     let running = true;
-    const end = Promise.resolve(this.#turn).then(() => {
+    const end = Promise.resolve(this.#turns.last).then(() => {
       running = false;
     });
     // PostgreSQL ignores a request that arrives between two messages of the flight, and says so to nobody.
@@ -166,13 +167,13 @@ export class OrgConnection implements DatabaseConnection {
     this.#atCommit = [];
     this.#state = 'ending';
     try {
-      await this.#turn; // statements issued and not awaited go before COMMIT
+      await this.#turns.last; // statements issued and not awaited go before COMMIT
       if (!this.#begun && !this.#cancelled && queued.length === 0) {
         this.#state = 'none';
         return;
       }
       const statements = [...queued.map(({ statement }) => statement), plain('commit')];
-      const results = await this.#inTurn(() => this.#guarded(statements));
+      const results = await this.#turns.take(() => this.#guarded(statements));
       // PostgreSQL answers COMMIT with the tag ROLLBACK when an earlier statement had failed.
       if (results.at(-1)?.command !== 'COMMIT') {
         throw new RingfenceTenancyError(
@@ -200,12 +201,14 @@ export class OrgConnection implements DatabaseConnection {
       'the transaction was rolled back',
     );
     for (const { reject } of queued) reject(aborted);
-    await this.#inTurn(async () => {
-      if (this.#begun && !this.#broken && !this.#cancelled)
-        await fly(this.#session.client, this.#session.prepared, [plain('rollback')]);
-    }).catch(() => {
-      this.#broken = true;
-    });
+    await this.#turns
+      .take(async () => {
+        if (this.#begun && !this.#broken && !this.#cancelled)
+          await fly(this.#session.client, this.#session.prepared, [plain('rollback')]);
+      })
+      .catch(() => {
+        this.#broken = true;
+      });
     this.#clean = false; // the reset was part of what has been undone
     if (!this.#broken) this.#state = 'none';
   }
@@ -240,7 +243,7 @@ export class OrgConnection implements DatabaseConnection {
     const idle = this.#state === 'none';
     this.#state = 'released';
     // What a statement under way leaves in the session is known when it is answered: it would meet the next borrower.
-    if (idle && this.#turn !== undefined) void this.#turn.then(() => this.#giveBack(true));
+    if (idle && this.#turns.last !== undefined) void this.#turns.last.then(() => this.#giveBack(true));
     else this.#giveBack(idle);
   }
 
@@ -252,7 +255,7 @@ export class OrgConnection implements DatabaseConnection {
 
   #run(statements: readonly Statement[], signal?: AbortSignal): Promise<StatementResult[]> {
     this.#refuseUnlessUsable();
-    return this.#inTurn(() =>
+    return this.#turns.take(() =>
       signal === undefined ? this.#guarded(statements) : this.#abortable(statements, signal),
     );
   }
@@ -272,17 +275,6 @@ export class OrgConnection implements DatabaseConnection {
     if (this.#state === 'ending') {
       throw new TypeError('the transaction is ending: await every statement before its callback returns');
     }
-  }
-
-  /** One flight at a time, in call order: BEGIN travels with the statement that was issued first. */
-  #inTurn<T>(run: () => Promise<T>): Promise<T> {
-    const result = this.#turn === undefined ? run() : this.#turn.then(run);
-    const done = () => {
-      if (this.#turn === turn) this.#turn = undefined;
-    };
-    const turn = result.then(done, done);
-    this.#turn = turn;
-    return result;
   }
 
   /** Puts BEGIN, session reset, role check and context in front where they are due, and checks the echo. */

@@ -48,7 +48,7 @@ export const FRAMES = `
   frame_targets text[] := '{}';`;
 
 /** Statements that put into `kind` which frame `body` has, null when it has none. */
-export const FIND_FRAME = `
+export const FIND_FRAME: string = `
         for f in 1 .. frames loop
           continue when not (body collate "C" like patterns[f] and ${QUOTES_OF} = quotes[f]);
           kind := f;
@@ -62,7 +62,7 @@ export const FIND_FRAME = `
         end loop;`;
 
 /** Statements that keep the frame of `body`, of which `parsed` and `the_action` are known, where it has one. */
-export const KEEP_FRAME = `
+export const KEEP_FRAME: string = `
           frame := audit.body_frame(body, parsed);
           if frame.pattern is not null then
             frames := frames + 1;
