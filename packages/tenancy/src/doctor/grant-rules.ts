@@ -7,6 +7,10 @@ import type { Guarded } from './facts.ts';
 import type { Inspection } from './inspection.ts';
 import { DOCS, type Hit, type Level, quoted, quotedRole, type Rule } from './rule.ts';
 
+/** Functions of dblink that open a connection from a string: dblink and dblink_exec do it without dblink_connect. */
+const OPENS_CONNECTION =
+  /\.dblink(?:_connect(?:_u)?\((?:text, )?text\)|(?:_exec)?\(text, text(?:, boolean)?\))$/;
+
 const ROW_PRIVILEGES = new Set<string>(['select', 'insert', 'update', 'delete']);
 
 /** Relations that are not an extension's, with the grants on them that the app can use. */
@@ -330,9 +334,7 @@ export const grantRules: readonly Rule[] = [
       }
       const dblink = inspection.catalog.functions.filter(
         ({ extension, name, grants }) =>
-          extension === 'dblink' &&
-          /\.dblink_connect(_u)?\(text\)$/.test(name) &&
-          inspection.reachable(grants).length > 0,
+          extension === 'dblink' && OPENS_CONNECTION.test(name) && inspection.reachable(grants).length > 0,
       );
       for (const { name, schema } of dblink)
         yield {

@@ -24,6 +24,7 @@ export const ONE_LAYER: readonly { readonly reason: string; readonly faults: rea
     faults: [
       'grants: large object readable',
       'grants: dblink installed',
+      'grants: dblink without dblink_connect',
       'grants: foreign server usable',
       'grants: session_replication_role granted',
       'grants: file function executable',

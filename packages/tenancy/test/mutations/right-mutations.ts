@@ -33,6 +33,13 @@ export const grantMutations: readonly Mutation[] = ofLayer('grants', [
     sql: 'create extension dblink schema jobs;',
   },
   {
+    name: 'dblink without dblink_connect',
+    as: 'superuser',
+    rules: ['outbound-connection'],
+    sql: `create extension dblink schema jobs;
+       revoke execute on function jobs.dblink_connect(text), jobs.dblink_connect(text, text) from public;`,
+  },
+  {
     name: 'foreign server usable',
     as: 'superuser',
     rules: ['outbound-connection'],
