@@ -4,10 +4,13 @@ import { expectedFunctions, identityOf, sameFunction } from './expected-function
 import { type Inspection, OWN_SCHEMA } from './inspection.ts';
 import { DOCS, type Hit, quoted, quotedFunction, quotedRole, type Rule } from './rule.ts';
 
-/** Functions the app role may execute, those of extensions and of this package left out. */
+/**
+ * Functions the app role may execute, those of this package left out. Those of extensions are in it: ALTER EXTENSION … ADD
+ * makes any function one.
+ */
 function* executable(inspection: Inspection): Generator<CatalogFunction> {
   for (const each of inspection.catalog.functions) {
-    if (each.extension !== null || each.schema === OWN_SCHEMA) continue;
+    if (each.schema === OWN_SCHEMA) continue;
     if (inspection.reachable(each.grants).length > 0) yield each;
   }
 }
@@ -24,7 +27,7 @@ function* definers(inspection: Inspection): Generator<CatalogFunction> {
     touched(inspection).flatMap((table) => inspection.triggers(table).map((each) => each.function)),
   );
   for (const each of inspection.catalog.functions) {
-    if (!each.securityDefiner || each.extension !== null || each.schema === OWN_SCHEMA) continue;
+    if (!each.securityDefiner || each.schema === OWN_SCHEMA) continue;
     if (fired.has(each.name) || inspection.reachable(each.grants).length > 0) yield each;
   }
 }

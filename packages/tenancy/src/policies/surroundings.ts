@@ -142,7 +142,7 @@ export function functionDifferences(view: CatalogView): Difference[] {
       .map((trigger) => trigger.function),
   );
   for (const fn of catalog.functions) {
-    if (!fn.securityDefiner || fn.extension !== null) continue;
+    if (!fn.securityDefiner) continue;
     const callers = reaching(fn.grants, schema.appRole);
     if (callers.length === 0 && !fired.has(fn.name)) continue;
     const relation = `function ${fn.name}`;

@@ -63,6 +63,22 @@ export const functionMutations: readonly Mutation[] = ofLayer('functions', [
        create trigger spill after insert on app.log for each row execute function app.spill();`,
   },
   {
+    name: 'undeclared definer function that an extension holds',
+    as: 'superuser',
+    rules: ['definer-undeclared'],
+    sql: `create extension hstore schema jobs;
+       create function app.titles() returns setof text language sql security definer set search_path = pg_catalog, pg_temp
+        begin atomic select title from app.note; end;
+       alter extension hstore add function app.titles();`,
+  },
+  {
+    name: 'definer function that an extension holds, without search_path',
+    as: 'superuser',
+    rules: ['definer-search-path'],
+    sql: `create extension hstore schema jobs; alter extension hstore add function app.touch_folder();
+       alter function app.touch_folder() reset search_path;`,
+  },
+  {
     name: 'leakproof function',
     as: 'superuser',
     rules: ['leakproof-function'],
