@@ -13,7 +13,8 @@ export const classificationRules: readonly Rule[] = [
     source: 'the declaration: there is no default kind',
     *check(inspection): Generator<Hit> {
       for (const relation of inspection.catalog.relations) {
-        if (relation.extension !== null || inspection.classify(relation) !== 'unclassified') continue;
+        if (inspection.isExtensionsOwn(relation) || inspection.classify(relation) !== 'unclassified')
+          continue;
         const reached = inspection.grantsOn(relation).length > 0;
         yield {
           object: relation.name,

@@ -13,11 +13,13 @@ const OPENS_CONNECTION =
 
 const ROW_PRIVILEGES = new Set<string>(['select', 'insert', 'update', 'delete']);
 
-/** Relations that are not an extension's, with the grants on them that the app can use. */
+/** Relations with the grants on them that the app can use, without what an extension ships readable. */
 function* granted(inspection: Inspection): Generator<[Relation, readonly Grant[]]> {
   for (const relation of inspection.catalog.relations) {
-    if (relation.extension !== null) continue;
-    const grants = inspection.grantsOn(relation);
+    const shipped = inspection.isExtensionsOwn(relation);
+    const grants = inspection
+      .grantsOn(relation)
+      .filter(({ grantee, privilege }) => !(shipped && grantee === 'public' && privilege === 'select'));
     if (grants.length > 0) yield [relation, grants];
   }
 }
@@ -178,7 +180,6 @@ export const grantRules: readonly Rule[] = [
     source: DOCS.privileges,
     *check(inspection): Generator<Hit> {
       for (const relation of inspection.catalog.relations) {
-        if (relation.extension !== null) continue;
         for (const column of relation.columns) {
           if (column.grants.length === 0) continue;
           const these = inspection

@@ -14,6 +14,7 @@ import type {
   Role,
   Trigger,
 } from '../catalog/catalog.ts';
+import { allGrants, isShipped } from '../catalog/extension-relations.ts';
 import { grouped } from '../catalog/grouped.ts';
 import type { TenancySchema } from '../policies/declaration.ts';
 import { expectedFunctions } from './expected-functions.ts';
@@ -118,6 +119,12 @@ export class Inspection {
   /** Grants on a relation the app can use, without those its owner holds by owning it. */
   grantsOn(relation: Relation): readonly Grant[] {
     return this.reachable(relation.grants).filter(({ grantee }) => grantee !== relation.owner);
+  }
+
+  /** True for a relation of an extension that is as shipped, or out of reach of the app. */
+  isExtensionsOwn(relation: Relation): boolean {
+    if (relation.extension === null) return false;
+    return isShipped(this.catalog, relation) || this.reachable(allGrants(relation)).length === 0;
   }
 
   /** True when a policy applies to the app. */

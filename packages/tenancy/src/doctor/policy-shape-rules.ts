@@ -22,13 +22,14 @@ interface Shape {
   readonly reads: readonly string[];
 }
 
-/** Policies a person wrote, with what they use. Those of extensions are theirs. */
+/** Policies a person wrote, with what they use. Those on undeclared tables of extensions are theirs. */
 function shapes(inspection: Inspection): readonly Shape[] {
   const { catalog, facts } = inspection;
   const written = catalog.policies.filter((policy) => {
     const relation = inspection.relation(policy.relation);
-    if (relation === undefined || relation.extension !== null || inspection.isGenerated(policy)) return false;
+    if (relation === undefined || inspection.isGenerated(policy)) return false;
     const of = inspection.classify(relation);
+    if (relation.extension !== null && of === 'unclassified') return false;
     // What other roles may do with a system relation is for whoever owns it: the app role uses none of it.
     if (of === 'system' && !inspection.applies(policy)) return false;
     // A global table is there to be read by all.

@@ -5,12 +5,12 @@ import { DOCS, type Hit, quoted, quotedRole, type Rule } from './rule.ts';
 
 const INVOKER = /^security_invoker=(true|on|yes|1)$/;
 
-/** Views of people that the app role reaches, or is meant to. */
+/** Views that the app role reaches, or is meant to. */
 function* reachableViews(inspection: Inspection): Generator<Relation> {
   for (const relation of inspection.catalog.relations) {
-    if (relation.kind !== 'view' || relation.extension !== null) continue;
-    if (inspection.schema.views.has(relation.name) || inspection.grantsOn(relation).length > 0)
-      yield relation;
+    if (relation.kind !== 'view') continue;
+    const reached = inspection.grantsOn(relation).length > 0 && !inspection.isExtensionsOwn(relation);
+    if (reached || inspection.schema.views.has(relation.name)) yield relation;
   }
 }
 
@@ -112,7 +112,8 @@ export const viewRules: readonly Rule[] = [
     *check(inspection): Generator<Hit> {
       for (const { relation, name } of inspection.catalog.rules) {
         const on = inspection.relation(relation);
-        if (on === undefined || on.extension !== null || inspection.classify(on) === 'system') continue;
+        if (on === undefined || inspection.isExtensionsOwn(on) || inspection.classify(on) === 'system')
+          continue;
         const remedy = `drop rule "${name.replaceAll('"', '""')}" on ${quoted(relation)};`;
         yield { object: `${relation}.${name}`, message: 'a rule rewrites statements on it', remedy };
       }

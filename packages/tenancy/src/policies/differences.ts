@@ -1,13 +1,14 @@
 /**
  * The one engine: what the catalog would have to be under a declaration against what it is.
  *
- * Invariant: no difference means that every relation outside PostgreSQL's own schemas and outside extensions is
- * declared, and that what isolates it is, character by character, what this package generates. docs/policies.md says
+ * Invariant: no difference means that every relation outside PostgreSQL's own schemas is declared, is an extension's and
+ * out of reach, or is one that an extension ships readable, and that what isolates it is, character by character, what this package generates. docs/policies.md says
  * what that proves and what it leaves to others.
  */
 import type { Catalog, Relation } from '../catalog/catalog.ts';
+import { allGrants, isShipped } from '../catalog/extension-relations.ts';
 import type { Backfill } from './backfill.ts';
-import { type CatalogView, rootOf, viewOf } from './catalog-view.ts';
+import { type CatalogView, reaching, rootOf, viewOf } from './catalog-view.ts';
 import type { TenancySchema } from './declaration.ts';
 import type { Difference } from './difference.ts';
 import { foreignKeyDifferences } from './foreign-keys.ts';
@@ -72,7 +73,7 @@ export function differences(
 function relationDifferences(view: CatalogView, relation: Relation, backfill: Backfill): Difference[] {
   const { schema } = view;
   const { name } = relation;
-  if (relation.extension !== null) return [];
+  if (isExtensionsOwn(view, relation)) return [];
   const [org, global] = [schema.org.get(name), schema.global.get(name)];
   if (org !== undefined || global !== undefined) {
     if (relation.kind !== 'table' && relation.kind !== 'partitioned table')
@@ -117,6 +118,14 @@ function relationDifferences(view: CatalogView, relation: Relation, backfill: Ba
     ...inherits,
     difference('unclassified', name, 'a declaration as org, global, system or view', relation.kind),
   ];
+}
+
+/** True for a relation of an extension that nobody declared, and that is as shipped or out of reach of the app role. */
+function isExtensionsOwn({ schema, catalog }: CatalogView, relation: Relation): boolean {
+  if (relation.extension === null) return false;
+  const declared = [schema.org, schema.global, schema.system, schema.views];
+  if (declared.some((relations) => relations.has(relation.name))) return false;
+  return isShipped(catalog, relation) || reaching(allGrants(relation), schema.appRole).length === 0;
 }
 
 function isSystem({ schema }: CatalogView, { name, schema: within }: Relation): boolean {

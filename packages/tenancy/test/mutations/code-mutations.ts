@@ -29,6 +29,41 @@ export const viewMutations: readonly Mutation[] = ofLayer('views', [
     rules: ['rewrite-rule'],
     sql: 'create rule copy as on insert to app.note do also insert into app.migration values (new.title);',
   },
+  {
+    name: 'view with the rights of its owner that an extension holds',
+    as: 'superuser',
+    rules: ['view-not-invoker', 'view-owner-bypasses', 'relation-unclassified'],
+    sql: `create extension hstore schema jobs; create view app.titles as select title from app.note;
+       grant select on app.titles to {app}; alter extension hstore add view app.titles;`,
+  },
+  {
+    name: 'declared view that an extension holds, with the rights of its owner',
+    as: 'superuser',
+    rules: ['view-not-invoker'],
+    sql: `create extension hstore schema jobs; alter extension hstore add view app.note_title;
+       alter view app.note_title reset (security_invoker);`,
+  },
+  {
+    name: 'view of an extension that reads a table instead',
+    as: 'superuser',
+    rules: [
+      'statement-statistics-readable',
+      'view-not-invoker',
+      'view-owner-bypasses',
+      'grant-public',
+      'grant-beyond-declaration',
+    ],
+    sql: `create extension pg_stat_statements schema jobs;
+       create or replace view jobs.pg_stat_statements_info as
+        select count(*) as dealloc, max(touched) as stats_reset from app.note;`,
+  },
+  {
+    name: 'rewrite rule on a table that an extension holds',
+    as: 'superuser',
+    rules: ['rewrite-rule'],
+    sql: `create extension hstore schema jobs; alter extension hstore add table app.note;
+       create rule copy as on insert to app.note do also insert into app.migration values (new.title);`,
+  },
 ]);
 
 /** `tenancy.org_id()`, as generated but for one replacement. */

@@ -11,6 +11,20 @@ export const grantMutations: readonly Mutation[] = ofLayer('grants', [
     sql: `grant usage on schema jobs to {app}; grant select on jobs.job to {app};`,
   },
   {
+    name: 'copy of a table that an extension holds',
+    as: 'superuser',
+    rules: ['grant-truncate', 'relation-unclassified'],
+    sql: `create extension hstore schema jobs; create table app.note_copy as select * from app.note;
+       grant select, truncate on app.note_copy to {app}; alter extension hstore add table app.note_copy;`,
+  },
+  {
+    name: 'columns of a table that an extension holds',
+    as: 'superuser',
+    rules: ['grant-on-column', 'relation-unclassified'],
+    sql: `create extension hstore schema jobs; create table app.note_copy as select * from app.note;
+       grant select (title) on app.note_copy to {app}; alter extension hstore add table app.note_copy;`,
+  },
+  {
     name: 'CREATE on schema public, as before PostgreSQL 15',
     as: 'superuser',
     rules: ['schema-create'],

@@ -12,6 +12,13 @@ export const rlsMutations: readonly Mutation[] = ofLayer('rls', [
     sql: `create policy reports on app.note for select to {app} using (title like 'public%' and ${OWN});`,
   },
   {
+    name: 'row-level security disabled on a table that an extension holds',
+    as: 'superuser',
+    rules: ['rls-disabled'],
+    sql: `create extension hstore schema jobs; alter extension hstore add table app.note;
+       alter table app.note disable row level security;`,
+  },
+  {
     name: 'foreign table granted to the app role',
     as: 'superuser',
     rules: ['foreign-table', 'relation-unclassified'],
@@ -38,6 +45,13 @@ export const policyMutations: readonly Mutation[] = ofLayer('policy', [
     name: 'system table open to the app role',
     rules: ['policy-always-true'],
     sql: 'create policy everyone on app.log for select to {app} using (true);',
+  },
+  {
+    name: 'system table that an extension holds open to the app role',
+    as: 'superuser',
+    rules: ['policy-always-true'],
+    sql: `create extension hstore schema jobs; alter extension hstore add table app.log;
+       create policy everyone on app.log for select to {app} using (true);`,
   },
   {
     name: 'field of the context taken for each row',
