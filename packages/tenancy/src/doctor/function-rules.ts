@@ -21,14 +21,25 @@ function touched(inspection: Inspection): readonly Relation[] {
   return relations.filter(({ grants }) => inspection.reachable(grants).length > 0);
 }
 
-/** Functions of other schemas that run with their owner's rights and that the app role sets off, itself or by a trigger. */
+/** SECURITY DEFINER functions by the aggregate through which the app role runs them, whether or not it may execute them. */
+function aggregated({ catalog, facts, reachable }: Inspection): ReadonlyMap<string, string> {
+  const open = new Set(
+    catalog.functions.filter(({ grants }) => reachable(grants).length > 0).map(({ name }) => name),
+  );
+  const calls = facts.aggregateCalls.filter(({ aggregate }) => open.has(aggregate));
+  return new Map(calls.map(({ aggregate, uses }) => [uses, aggregate]));
+}
+
+/** Functions of other schemas that run with their owner's rights and that the app role sets off: itself, by a trigger, by an aggregate. */
 function* definers(inspection: Inspection): Generator<CatalogFunction> {
+  const byAggregate = aggregated(inspection);
   const fired = new Set(
     touched(inspection).flatMap((table) => inspection.triggers(table).map((each) => each.function)),
   );
   for (const each of inspection.catalog.functions) {
     if (!each.securityDefiner || each.schema === OWN_SCHEMA) continue;
-    if (fired.has(each.name) || inspection.reachable(each.grants).length > 0) yield each;
+    if (fired.has(each.name) || byAggregate.has(each.name) || inspection.reachable(each.grants).length > 0)
+      yield each;
   }
 }
 
@@ -56,6 +67,12 @@ export const functionRules: readonly Rule[] = [
         if (!securityDefiner || inspection.schema.definerFunctions.has(name)) continue;
         const remedy = `revoke execute on function ${quotedFunction(name)} from public, ${quotedRole(inspection.schema.appRole)};`;
         yield { object: name, message: `it runs as ${owner}`, remedy };
+      }
+      const callable = new Set([...executable(inspection)].map(({ name }) => name));
+      for (const [name, aggregate] of aggregated(inspection)) {
+        if (callable.has(name) || inspection.schema.definerFunctions.has(name)) continue;
+        const remedy = `revoke execute on function ${quotedFunction(aggregate)} from public, ${quotedRole(inspection.schema.appRole)};`;
+        yield { object: name, message: `the aggregate ${aggregate} runs it`, remedy };
       }
     },
   },

@@ -112,9 +112,8 @@ export class Inspection {
   };
 
   /** The grants the app can use. */
-  reachable(grants: readonly Grant[]): readonly Grant[] {
-    return grants.filter(({ grantee }) => this.reach.has(grantee));
-  }
+  readonly reachable = (grants: readonly Grant[]): readonly Grant[] =>
+    grants.filter(({ grantee }) => this.reach.has(grantee));
 
   /** Grants on a relation the app can use, without those its owner holds by owning it. */
   grantsOn(relation: Relation): readonly Grant[] {

@@ -32,6 +32,7 @@ export const ONE_LAYER: readonly { readonly reason: string; readonly faults: rea
       'roles: preset session_replication_role = replica',
       'roles: a login with BYPASSRLS',
       'functions: tenancy.keep_job_mark() lets every mark go',
+      'functions: undeclared definer function that an aggregate runs',
       'functions: leakproof function',
       'functions: tenancy.context() answers without verifying',
       'functions: foreign function in schema tenancy',

@@ -114,6 +114,15 @@ export const functionMutations: readonly Mutation[] = ofLayer('functions', [
        alter function app.touch_folder() reset search_path;`,
   },
   {
+    name: 'undeclared definer function that an aggregate runs',
+    as: 'superuser',
+    rules: ['definer-undeclared'],
+    sql: `create function app.add_titles(text[], int) returns text[] language sql security definer set search_path = pg_catalog, pg_temp
+        begin atomic select array_agg(title) from app.note; end;
+       revoke execute on function app.add_titles(text[], int) from public;
+       create aggregate app.titles(int) (sfunc = app.add_titles, stype = text[]);`,
+  },
+  {
     name: 'leakproof function',
     as: 'superuser',
     rules: ['leakproof-function'],
