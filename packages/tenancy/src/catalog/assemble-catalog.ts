@@ -166,8 +166,8 @@ export function assembleCatalog(rows: CatalogRows): Catalog {
           acl,
           source,
         ]) => ({
-          name: `${schemas.get(schema)}.${name}(${args})`,
-          schema: schemas.get(schema) ?? '',
+          name: `${schemas.get(schema) ?? 'pg_catalog'}.${name}(${args})`,
+          schema: schemas.get(schema) ?? 'pg_catalog',
           owner: role(owner),
           securityDefiner,
           volatility: VOLATILITIES[volatility as keyof typeof VOLATILITIES],

@@ -131,7 +131,9 @@ const RELATIONS = `
          c.relispartition, coalesce(c.relacl, acldefault(case c.relkind when 'S' then 's' else 'r' end::"char", c.relowner)) as acl
     from pg_class c join nsp on nsp.oid = c.relnamespace where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')`;
 
-const FUNCTIONS = `select f.*, coalesce(f.proacl, acldefault('f', f.proowner)) as acl from pg_proc f join nsp on nsp.oid = f.pronamespace`;
+/** Those a superuser or an extension put into pg_catalog are in it: initdb numbers PostgreSQL's own below 16384. */
+const FUNCTIONS = `select f.*, coalesce(f.proacl, acldefault('f', f.proowner)) as acl from pg_proc f
+   where f.pronamespace in (select oid from nsp) or (f.pronamespace = 'pg_catalog'::regnamespace and f.oid >= 16384)`;
 
 /** A type and its modifier as one number, so that each is printed once. */
 const TYPE = 'a.atttypid::bigint * 4294967296 + a.atttypmod';

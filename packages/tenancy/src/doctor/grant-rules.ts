@@ -5,7 +5,7 @@
 import type { Grant, Relation } from '../catalog/catalog.ts';
 import type { Guarded } from './facts.ts';
 import type { Inspection } from './inspection.ts';
-import { DOCS, type Hit, type Level, quoted, quotedRole, type Rule } from './rule.ts';
+import { DOCS, type Hit, type Level, quoted, quotedFunction, quotedRole, type Rule } from './rule.ts';
 
 /** Functions of dblink that open a connection from a string: dblink and dblink_exec do it without dblink_connect. */
 const OPENS_CONNECTION =
@@ -367,10 +367,15 @@ export const grantRules: readonly Rule[] = [
     title: 'The app role may call functions that reach files of the server',
     rationale: 'The data files of all organisations, and the configuration, are files of the server.',
     source: 'PostgreSQL documentation, 9.28.9 Generic File Access Functions',
-    *check({ facts, schema }): Generator<Hit> {
-      for (const name of facts.serverFileFunctions) {
-        const remedy = `revoke execute on function pg_catalog.${name} from public, ${quotedRole(schema.appRole)};`;
-        yield { object: `pg_catalog.${name}`, message: 'the app role may execute it', remedy };
+    *check({ catalog, facts, schema, reachable }): Generator<Hit> {
+      // The write-ahead log holds the rows as they were written.
+      const wal = catalog.functions.filter(
+        ({ extension, grants }) => extension === 'pg_walinspect' && reachable(grants).length > 0,
+      );
+      const own = facts.serverFileFunctions.map((name) => `pg_catalog.${name}`);
+      for (const object of [...own, ...wal.map(({ name }) => name)]) {
+        const remedy = `revoke execute on function ${quotedFunction(object)} from public, ${quotedRole(schema.appRole)};`;
+        yield { object, message: 'the app role may execute it', remedy };
       }
     },
   },

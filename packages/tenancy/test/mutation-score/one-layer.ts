@@ -28,6 +28,7 @@ export const ONE_LAYER: readonly { readonly reason: string; readonly faults: rea
       'grants: foreign server usable',
       'grants: session_replication_role granted',
       'grants: file function executable',
+      'grants: write-ahead log readable',
       'roles: app role with CREATEDB',
       'roles: preset session_replication_role = replica',
       'roles: a login with BYPASSRLS',

@@ -114,6 +114,13 @@ export const functionMutations: readonly Mutation[] = ofLayer('functions', [
        alter function app.touch_folder() reset search_path;`,
   },
   {
+    name: 'undeclared definer function in pg_catalog',
+    as: 'superuser',
+    rules: ['definer-undeclared'],
+    sql: `create function pg_catalog.titles() returns setof text language sql security definer set search_path = pg_catalog, pg_temp
+        begin atomic select title from app.note; end;`,
+  },
+  {
     name: 'undeclared definer function that an aggregate runs',
     as: 'superuser',
     rules: ['definer-undeclared'],

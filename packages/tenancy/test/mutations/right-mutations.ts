@@ -72,6 +72,13 @@ export const grantMutations: readonly Mutation[] = ofLayer('grants', [
     rules: ['server-file-function'],
     sql: `grant execute on function pg_catalog.pg_read_file(text) to {app};`,
   },
+  {
+    name: 'write-ahead log readable',
+    as: 'superuser',
+    rules: ['server-file-function'],
+    sql: `create extension pg_walinspect schema jobs;
+       grant execute on function jobs.pg_get_wal_block_info(pg_lsn, pg_lsn, boolean) to {app};`,
+  },
 ]);
 
 /** Roles. */
