@@ -37,6 +37,40 @@ test('every guide and format is reached from the README', () => {
   expect(pages.filter((page) => !seen.has(page))).toEqual([]);
 });
 
+/** Anchors that GitHub gives the headings of a page; a repeated heading gets a number. */
+function anchors(page: string): Set<string> {
+  const text = readFileSync(join(root, page), 'utf8').replaceAll(/^```.*?^```/gms, '');
+  const found = new Set<string>();
+  for (const [, heading = ''] of text.matchAll(/^#+ (.+)$/gm)) {
+    const plain = heading.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1').toLowerCase();
+    const anchor = plain
+      .replaceAll(/[^\p{L}\p{N}_ -]/gu, '')
+      .trim()
+      .replaceAll(' ', '-');
+    let name = anchor;
+    for (let nth = 1; found.has(name); nth++) name = `${anchor}-${nth}`;
+    found.add(name);
+  }
+  return found;
+}
+
+test('every link to a heading meets one', () => {
+  const pages = globSync(['*.md', 'docs/**/*.md', '{packages,examples}/*/README.md'], { cwd: root });
+  const links = pages
+    .filter((page) => !page.startsWith(join('docs', 'api')))
+    .flatMap((page) =>
+      [...readFileSync(join(root, page), 'utf8').matchAll(/\]\(([^)#\s:]*)#([^)\s]+)\)/g)].map(
+        ([, target = '', anchor = '']) => ({
+          page: target === '' ? page : normalize(join(dirname(page), target)),
+          anchor,
+        }),
+      ),
+    );
+  expect(links.length).toBeGreaterThan(50);
+  const lost = links.filter(({ page, anchor }) => page.endsWith('.md') && !anchors(page).has(anchor));
+  expect(lost).toEqual([]);
+});
+
 test('every file that the threat model names is there', () => {
   const sources = globSync('{packages,examples}/*/{src,test,integration}/**', { cwd: root });
   const [held = ''] = readFileSync(join(root, 'docs/threat-model.md'), 'utf8').split('## Not covered');
