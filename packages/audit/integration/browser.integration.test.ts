@@ -2,23 +2,16 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { runInBrowser } from '../../../tools/browser.ts';
 import { exportLines } from '../bench/export-lines.ts';
-import { parseVerifierKey, verifyExport } from '../src/verify/index.ts';
+import { verifyExport } from '../src/verify/index.ts';
 import { attacksOn, exportOf, headAt, honest, KEPT } from '../test/export-corpus.ts';
 import { newSigner } from '../test/memory-log.ts';
 import { prunedCases } from '../test/pruned-corpus.ts';
 import { DEPLOYMENT, exportWith, key, log, noteOf, ORIGIN, other } from '../test/signed-corpus.ts';
+import { type BrowserCase, optionsOf } from './browser-verify.ts';
 
 const trust = { origin: ORIGIN, keys: [key] };
 const kept = headAt(log, KEPT);
 const MODULE = new URL('./browser-verify.ts', import.meta.url);
-
-/** An export and how it is verified, as the page is told. */
-export interface BrowserCase {
-  readonly path: string;
-  readonly expectedHead?: { readonly seq: number; readonly hash: string };
-  readonly trust?: { readonly origin: string; readonly keys: readonly string[] };
-  readonly keptNotes?: readonly string[];
-}
 
 const files = new Map<string, Uint8Array | string>();
 const cases: BrowserCase[] = [];
@@ -50,14 +43,8 @@ describe.each(['page', 'worker'] as const)('on a thread of a %s', (thread) => {
   test('every export gets the report that Node gives', async () => {
     const reports = (await runInBrowser({ module: MODULE, files, thread })) as unknown[];
     expect(reports).toHaveLength(cases.length);
-    for (const [at, { path, keptNotes = [], trust, expectedHead }] of cases.entries()) {
-      const expected = await verifyExport([files.get(path) as Uint8Array], {
-        ...(expectedHead && { expectedHead }),
-        ...(trust && {
-          trust: { origin: trust.origin, keys: trust.keys.map(parseVerifierKey) },
-          keptNotes,
-        }),
-      });
+    for (const [at, one] of cases.entries()) {
+      const expected = await verifyExport([files.get(one.path) as Uint8Array], optionsOf(one));
       expect(reports[at]).toEqual(JSON.parse(JSON.stringify(expected)));
       const verdict = verdicts[at];
       expect(expected.ok).toBe(verdict === undefined);
