@@ -195,6 +195,26 @@ test('counts also the broken links that are too many to be compared', async () =
   expect(await verifyChain(rows)).toMatchObject({ ok: false, findingCount: 1_200 });
 });
 
+test.each([
+  [
+    'inserted',
+    (rows: ChainRow[]) => rows.splice(5_100, 0, { ...(rows[5_100] as ChainRow), hash: new Uint8Array(32) }),
+  ],
+  ['deleted', (rows: ChainRow[]) => rows.splice(5_100, 1)],
+  ['reordered', (rows: ChainRow[]) => rows.splice(5_100, 2, ...rows.slice(5_100, 5_102).reverse())],
+] as const)('a link that was %s is named behind thousands that were edited', async (what, tamper) => {
+  const rows = [...chain(6_000)];
+  for (const [at, row] of rows.slice(0, 5_000).entries()) {
+    // Each change breaks its own link alone.
+    rows[at] = { ...row, canon: String(row.canon).replace('.00', '.01') };
+  }
+  tamper(rows);
+  const renumbered = rows.map((row, at) => ({ ...row, seq: at + 1 }));
+  const report = await verifyChain(renumbered);
+  expect(new Set(report.findings.map((one) => one.class))).toEqual(new Set(['edited', what]));
+  expect(report.findings.find((one) => one.class === what)?.seq).toBeGreaterThan(5_090);
+});
+
 test('imports nothing of Node, directly or through another file', () => {
   const source = new URL('../src/', import.meta.url);
   const seen = new Set<string>();

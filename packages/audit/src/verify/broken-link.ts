@@ -25,9 +25,17 @@ export interface BrokenLink {
 /** More broken links than this are not compared with each other: the work grows with the cube. */
 const MOST_COMPARED = 24;
 
-/** One finding per broken link, but none for a link that only suffers from its predecessor's. */
-export function explainBrokenLinks(broken: readonly BrokenLink[], hasher: ChainHasher): Finding[] {
-  const origins = broken.length <= MOST_COMPARED ? originsOf(broken, hasher) : new Map<string, Origin>();
+/**
+ * One finding per broken link, but none for a link that only suffers from its predecessor's. `areAll` is false when the log
+ * had others, which are no longer at hand.
+ */
+export function explainBrokenLinks(
+  broken: readonly BrokenLink[],
+  hasher: ChainHasher,
+  areAll: boolean,
+): Finding[] {
+  const compared = areAll && broken.length <= MOST_COMPARED;
+  const origins = compared ? originsOf(broken, hasher) : new Map<string, Origin>();
   const findings: Finding[] = [];
   for (const link of broken) {
     const finding = explain(link, origins.get(key(link.hash)));

@@ -3,6 +3,7 @@
  * stored link, so that one change is one finding and later changes are found too.
  */
 import { type BrokenLink, explainBrokenLinks } from './broken-link.ts';
+import { FindingList, MOST_FINDINGS } from './finding-list.ts';
 import { type FixedText, fixedText, setText } from './fixed-form.ts';
 import {
   type ChainHasher,
@@ -51,7 +52,6 @@ export interface Link {
   readonly columns?: RecordColumns | undefined;
 }
 
-const MOST_FINDINGS = 1_000;
 const HASH = /^[0-9a-f]{64}$/;
 const UUID_LENGTH = 36;
 /** Renumbering is looked for over this many places. */
@@ -65,9 +65,11 @@ export class ChainWalk {
   readonly #seen: WalkOptions['seen'];
   /** Kept heads that are still to come, the next one last. */
   readonly #expected: ChainHead[] = [];
-  readonly #findings: Finding[] = [];
-  readonly #classes = new Set<FindingClass>();
+  readonly #findings = new FindingList<Finding>();
+  /** Links that do not hold and are not found yet, the oldest first. */
   readonly #broken: BrokenLink[] = [];
+  /** Whether `#broken` holds all there were. */
+  #areAll = true;
   readonly #id = fixedText('0'.repeat(UUID_LENGTH));
   #org: string | undefined;
   #orgText: FixedText | undefined;
@@ -83,7 +85,6 @@ export class ChainWalk {
   /** A link taken for inserted, and the row behind it, until the next row confirms it. */
   #inserted: { readonly link: BrokenLink; readonly next: BrokenLink } | undefined;
   #checked = 0;
-  #count = 0;
   readonly #pruned = new PrunedRecords();
   /** Whether a link of this walk had its record: what is gone behind it was not pruned. */
   #recordSeen = false;
@@ -111,7 +112,7 @@ export class ChainWalk {
 
   /** Whether nothing was found so far: what comes next depends on the last link alone. */
   get isSound(): boolean {
-    return this.#count === 0 && this.#broken.length === 0 && !this.#pruned.isPending;
+    return this.#findings.count === 0 && this.#broken.length === 0 && !this.#pruned.isPending;
   }
 
   /** Kept heads behind one place, up to another. */
@@ -190,21 +191,12 @@ export class ChainWalk {
 
   /** Adds a finding of the caller. */
   find(name: FindingClass, seq: number | null, eventId: string | null, detail: string): void {
-    this.#count++;
-    // Whoever makes a thousand findings of one class hides no other behind them.
-    if (this.#findings.length >= MOST_FINDINGS && this.#classes.has(name)) return;
-    this.#classes.add(name);
-    this.#findings.push({ class: name, seq, eventId, detail });
+    this.#findings.add({ class: name, seq, eventId, detail });
   }
 
   /** Ends the walk. */
   finish(): ChainReport {
-    const hasher = this.#hasher;
-    if (hasher !== undefined) {
-      for (const found of explainBrokenLinks(this.#broken, hasher)) {
-        this.find(found.class, found.seq, found.eventId, found.detail);
-      }
-    }
+    this.#explain(this.#broken);
     const gone = this.#pruned.unexplained();
     if (gone !== undefined) {
       const what =
@@ -218,13 +210,13 @@ export class ChainWalk {
       const missing = farthest.seq - this.#seq;
       this.find('cut', this.#seq + 1, null, `the last ${missing} links up to the kept head are gone`);
     }
-    const findings = this.#findings.toSorted((a, b) => (a.seq ?? Infinity) - (b.seq ?? Infinity));
+    const findings = this.#findings.kept.toSorted((a, b) => (a.seq ?? Infinity) - (b.seq ?? Infinity));
     return {
-      ok: this.#count === 0,
+      ok: this.#findings.count === 0,
       checked: this.#checked,
       head: { seq: this.#seq, hash: toHex(this.#last) },
       findings,
-      findingCount: this.#count,
+      findingCount: this.#findings.count,
       pruned: this.#pruned.count,
     };
   }
@@ -278,8 +270,12 @@ export class ChainWalk {
     this.#seen?.(seq, leaf.slice());
     if (this.#joined && !this.#linkHolds(hasher, leaf, row)) {
       this.#lastBroken = this.#brokenAt(row, leaf);
-      if (this.#broken.length < MOST_FINDINGS) this.#broken.push(this.#lastBroken);
-      else this.#count++;
+      this.#broken.push(this.#lastBroken);
+      // The last two may yet be told by what follows.
+      if (this.#broken.length > MOST_FINDINGS) {
+        this.#areAll = false;
+        this.#explain(this.#broken.splice(0, MOST_FINDINGS - 1));
+      }
       return;
     }
     this.#lastBroken = undefined;
@@ -291,6 +287,12 @@ export class ChainWalk {
     if (problem !== undefined) this.find(problem.class, seq, row.eventId, problem.detail);
     else if (row.leaf != null && !sameBytes(leaf, row.leaf))
       this.find('edited', seq, row.eventId, 'the stored leaf is not that of the record');
+  }
+
+  #explain(broken: readonly BrokenLink[]): void {
+    const hasher = this.#hasher;
+    if (hasher === undefined) return;
+    for (const found of explainBrokenLinks(broken, hasher, this.#areAll)) this.#findings.add(found);
   }
 
   #brokenAt({ seq, eventId, hash }: Link, leaf: Readonly<Uint8Array>): BrokenLink {

@@ -1,4 +1,5 @@
 /** What the verification of a copy answers. Plain data: a report can be sent as JSON. */
+import { FindingList } from '../verify/finding-list.ts';
 import type { ChainHead } from '../verify/index.ts';
 
 /**
@@ -67,30 +68,22 @@ export interface CopyReport {
   readonly findingCount: number;
 }
 
-const MOST_FINDINGS = 1_000;
-
 /** Collects findings. */
 export class CopyFindings {
-  readonly #list: CopyFinding[] = [];
-  readonly #classes = new Set<CopyFindingClass>();
-  #count = 0;
+  readonly #findings = new FindingList<CopyFinding>();
 
   /** Findings so far: the first 1 000, and the first of every other class. */
   get list(): readonly CopyFinding[] {
-    return this.#list;
+    return this.#findings.kept;
   }
 
   /** How many there are. */
   get count(): number {
-    return this.#count;
+    return this.#findings.count;
   }
 
   /** Adds one. */
   add(name: CopyFindingClass, key: string | null, versionId: string | null, detail: string): void {
-    this.#count += 1;
-    // Whoever may write to a store must not hide a finding behind a thousand foreign objects.
-    if (this.#list.length >= MOST_FINDINGS && this.#classes.has(name)) return;
-    this.#classes.add(name);
-    this.#list.push({ class: name, key, versionId, detail });
+    this.#findings.add({ class: name, key, versionId, detail });
   }
 }
