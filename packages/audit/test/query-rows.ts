@@ -3,9 +3,11 @@
  * superuser. Their links have places but no true hashes.
  */
 
+const START_MS = Date.UTC(2026, 0, 1);
+
 /**
  * SQL that inserts `rows` events of one organisation, ten seconds apart from 2026-01-01 on: of 50 actors the first has
- * half of all, of 20 actions the first half, and every target about 40 events.
+ * half of all, of 20 actions the first half, and every target about 40 events. Ids are UUIDv7 of their times, as those of real events.
  */
 export function generatedEvents(org: string, rows: number, from = 1): string {
   return `
@@ -18,8 +20,8 @@ select org_id, id, at, canon, sha256(decode('00', 'hex') || convert_to(canon, 'U
              substr(target, 7), action, id, org_id) as canon
       from (
         select '${org}'::uuid as org_id,
-               ('0195606c-' || substr(md5('${org}' || n), 1, 4) || '-7' || substr(md5('${org}' || n), 6, 3) || '-8'
-                 || substr(md5('${org}' || n), 10, 3) || '-' || lpad(to_hex(n), 12, '0'))::uuid as id,
+               (lpad(to_hex(${START_MS} + n::bigint * 10000), 12, '0') || '7' || substr(md5('${org}' || n), 6, 3) || '8'
+                 || substr(md5('${org}' || n), 10, 15))::uuid as id,
                timestamptz '2026-01-01T00:00:00Z' + n * interval '10 seconds' as at,
                'user:' || md5(case when n % 2 = 0 then '0' else (n / 2 % 49 + 1)::text end) as actor,
                case when n % 2 = 0 then 'entry.posted' else 'entry.action' || n / 2 % 19 end as action,

@@ -30,7 +30,7 @@ export interface AuditPage {
   readonly events: readonly AuditEntry[];
   /** Cursor to earlier events; null when there are none. */
   readonly older: string | null;
-  /** Cursor to later events, there even before they are; null when nothing was looked at. */
+  /** Cursor to later events, there even before they are; null at the end of a listing without an event. */
   readonly newer: string | null;
 }
 
@@ -91,7 +91,9 @@ function cut(rows: readonly ScannedRow[], scan: number, limit: number): Cut {
   const full = matching.length > limit;
   // All of a range that holds fewer matches than a page was looked at: the next page begins behind it.
   const last = full ? shown.at(-1) : (inRange.at(-1) ?? shown.at(-1));
-  return { shown, first: shown[0] ?? last, last, more: full || rows.length > inRange.length };
+  // As many rows as there may be: the last ones matched by the hash alone.
+  const more = full || rows.length > inRange.length || rows.length > limit + 1;
+  return { shown, first: shown[0] ?? last, last, more };
 }
 
 function placeOf(direction: Direction, { id, time }: ScannedRow): Place {
