@@ -333,7 +333,7 @@ describe('a key that exists does no more', () => {
   test('through a guard of the application, whose directory knows people only', async () => {
     const { session } = await keys.verify(await made());
     const { directory, revocations, clock } = world;
-    const guard = createSessionGuard({ directory, revocations, clock });
+    const guard = createSessionGuard({ directory, revocations, ...clock });
     await expect(guard.admit(session, ORG_A)).rejects.toMatchObject({ reason: 'member' });
     await expect(guard.admit(session, ORG_B)).rejects.toMatchObject({ code: 'authz.session_refused' });
   });

@@ -16,17 +16,17 @@ const MFA = 'urn:example:mfa';
 const clock = new TestClock();
 const verifier = createTokenVerifier({
   issuers: [{ ...issuer.config, connection: { claim: 'connection' }, mfaAcrValues: [MFA] }],
-  clock,
+  ...clock,
 });
 const directory: ConnectionDirectory = {
   connectionOrg: async (id) => ({ 'conn-a': ORG_A, 'conn-b': ORG_B })[id],
 };
-const revocations = new Revocations({ clock });
+const revocations = new Revocations(clock);
 const guard = createSessionGuard({
   directory: { ...directory, assurance: async () => undefined, member: async () => undefined },
   revocations,
   mfaAcrValues: [MFA],
-  clock,
+  ...clock,
 });
 const key = apiKeySession({ id: 'key-1', org: ORG_A, expiresAt: START_MS + 1_000 }, START_MS);
 const bearer = async (part: object) =>
@@ -58,7 +58,7 @@ describe('a change of what the organisation asks for', () => {
         member: async () => ({ id: 'user:ada', roles: ['owner'] }),
       },
       revocations,
-      clock,
+      ...clock,
     });
     expect(await refusal(door.admit(session, ORG_A))).toBe('admitted');
   });
@@ -102,7 +102,7 @@ describe('a change of what the organisation asks for', () => {
     const via = { connection: 'conn-a' };
     const asked = async (session: VerifiedSession, during: () => unknown, org = ORG_A) => {
       const time = new TestClock();
-      const register = new Revocations({ clock: time });
+      const register = new Revocations(time);
       const slow = createSessionGuard({
         directory: {
           assurance: async () => undefined,
@@ -113,7 +113,7 @@ describe('a change of what the organisation asks for', () => {
           },
         },
         revocations: register,
-        clock: time,
+        ...time,
       });
       return await refusal(slow.changeAssurance(session, org, current, off));
     };

@@ -22,7 +22,7 @@ import { bytes, exchange, statusesOf } from './wire-bytes.ts';
 const issuer = await TestIssuer.start();
 const world = new KeyWorld(issuer);
 const keys = world.keys();
-const verifier = createTokenVerifier({ issuers: [issuer.config], clock: world.clock });
+const verifier = createTokenVerifier({ issuers: [issuer.config], ...world.clock });
 const key = (await keys.create(await world.creation())).key.reveal();
 const token = await issuer.sign(issuer.access());
 

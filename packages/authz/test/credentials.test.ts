@@ -52,7 +52,7 @@ beforeEach(async () => {
   clock = new TestClock();
   store = memoryCredentialStore();
   uses = [];
-  credentials = createCredentials({ sealer, store, clock, report: async (use) => void uses.push(use) });
+  credentials = createCredentials({ sealer, store, ...clock, report: async (use) => void uses.push(use) });
   id = await credentials.add(input());
 });
 

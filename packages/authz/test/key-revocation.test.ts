@@ -68,7 +68,7 @@ describe('revocation', () => {
     const key = await made();
     await keys.verify(key);
     const revocations = new Revocations({
-      clock: world.clock,
+      ...world.clock,
       publish: async () => Promise.reject(new Error('the bus is down')),
     });
     const mute = world.keys({ revocations });
@@ -112,7 +112,7 @@ describe('revocation', () => {
     expect(await keys.revoke({ kind: 'org', org: ORG_A })).toBe(1);
     await expect(keys.admit(key)).rejects.toMatchObject({ reason: 'revoked' });
     world.clock.pass(26 * 3_600_000); // the register has forgotten, the store has not
-    const again = world.keys({ revocations: new Revocations({ clock: world.clock }) });
+    const again = world.keys({ revocations: new Revocations(world.clock) });
     await expect(again.admit(key)).rejects.toMatchObject({ reason: 'revoked' });
   });
 

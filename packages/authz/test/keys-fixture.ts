@@ -105,7 +105,7 @@ export const DAY = 86_400_000;
 
 export class KeyWorld {
   readonly clock: TestClock = new TestClock();
-  readonly revocations: Revocations = new Revocations({ clock: this.clock });
+  readonly revocations: Revocations = new Revocations(this.clock);
   readonly issuer: TestIssuer;
   /** Roles by subject of the issuer. */
   readonly members = new Map<string, readonly KeyRole[]>([
@@ -145,7 +145,7 @@ export class KeyWorld {
       policy: () => this.policy,
       directory: this.directory,
       revocations: this.revocations,
-      clock: this.clock,
+      ...this.clock,
       ...part,
     });
   }
@@ -154,7 +154,7 @@ export class KeyWorld {
   async session(subject: string, claims: object = {}): Promise<VerifiedSession> {
     const verifier = createTokenVerifier({
       issuers: [{ ...this.issuer.config, connection: { claim: 'connection' } }],
-      clock: this.clock,
+      ...this.clock,
     });
     const seconds = Math.floor(this.clock.wall / 1_000);
     const token = this.issuer.access({ sub: subject, iat: seconds, exp: seconds + 300, ...claims });

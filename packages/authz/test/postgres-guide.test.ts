@@ -122,7 +122,7 @@ test('the code of the page does what the page says', async () => {
       directory: world.directory,
       store: stores(app, system).keys,
       revocations: register,
-      clock: world.clock,
+      ...world.clock,
     });
   const keys = of(revocations);
   const other = of(elsewhere.revocations);

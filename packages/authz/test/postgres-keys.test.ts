@@ -42,7 +42,7 @@ async function process(): Promise<Keys> {
       return client;
     },
   });
-  const revocations = new Revocations({ publish: feed.publish, clock: world.clock });
+  const revocations = new Revocations({ publish: feed.publish, ...world.clock });
   stops.push(await feed.follow(revocations));
   return world.keys({ store: db.store, revocations, recordMaxAgeMs: 60_000 });
 }

@@ -48,14 +48,14 @@ let guard: SessionGuard<'owner'>;
 
 beforeEach(() => {
   clock = new TestClock();
-  revocations = new Revocations({ clock });
+  revocations = new Revocations(clock);
   verifier = createTokenVerifier({
     issuers: [
       { ...broker.config, connection: { claim: 'connection' }, mfaAcrValues: [MFA] },
       { ...tenantIdp.config, connection: { id: 'conn-a' } },
     ],
     revocations,
-    clock,
+    ...clock,
   });
   store.clear();
   cookies = createCookieSessions({
@@ -66,9 +66,9 @@ beforeEach(() => {
     },
     revocations,
     lifetimeMs: 3_600_000,
-    clock,
+    ...clock,
   });
-  guard = createSessionGuard({ directory, revocations, mfaAcrValues: [MFA], clock });
+  guard = createSessionGuard({ directory, revocations, mfaAcrValues: [MFA], ...clock });
   settings.clear();
   settings.set(ORG_A, { plan: 'pro', ssoProven: true });
   settings.set(ORG_B, { plan: 'pro', ssoProven: true });

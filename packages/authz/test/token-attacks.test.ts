@@ -31,7 +31,7 @@ beforeAll(async () => {
       { ...issuer.config, algorithms: ['ES256', 'RS256'] },
       { ...other.config, audience: 'https://other-api.example.com', clientId: 'client-2' },
     ],
-    clock: new TestClock(),
+    ...new TestClock(),
   });
 });
 afterAll(async () => {

@@ -9,7 +9,7 @@ const sign = (part: object = {}) => issuer.sign(issuer.access(part));
 
 describe('a verifier that names clients and scopes', () => {
   const verifying = (part: Partial<IssuerConfig>) =>
-    createTokenVerifier({ issuers: [{ ...issuer.config, ...part }], clock: new TestClock() });
+    createTokenVerifier({ issuers: [{ ...issuer.config, ...part }], ...new TestClock() });
   const ask = async (part: Partial<IssuerConfig>, claim: object) =>
     await verifying(part)
       .verifyAccessToken(await sign(claim))

@@ -21,14 +21,14 @@ let revocations: Revocations;
 let verifier: TokenVerifier;
 beforeEach(() => {
   clock = new TestClock();
-  revocations = new Revocations({ clock });
+  revocations = new Revocations(clock);
   issuer.answer = undefined;
   issuer.published = [issuer.key.publicJwk];
   issuer.requests = 0;
   verifier = createTokenVerifier({
     issuers: [issuer.config],
     revocations,
-    clock,
+    ...clock,
     keySets: { timeoutMs: 200 },
   });
 });
@@ -96,7 +96,7 @@ describe('a cached token', () => {
       expect(await ask(text)).toBe('accepted');
       clock.pass(1);
       expect(await ask(text)).toBe('expired');
-      verifier = createTokenVerifier({ issuers: [issuer.config], revocations, clock });
+      verifier = createTokenVerifier({ issuers: [issuer.config], revocations, ...clock });
       expect(await ask(text)).toBe('expired');
       clock.pass(999);
       expect(await ask(text)).toBe('expired');
@@ -128,7 +128,7 @@ describe('a cached token', () => {
     await ask(text);
     const strict = createTokenVerifier({
       issuers: [{ ...issuer.config, audience: 'https://b.example' }],
-      clock,
+      ...clock,
     });
     await expect(strict.verifyAccessToken(text)).rejects.toMatchObject({ reason: 'audience' });
     await expect(verifier.verifyIdToken(text, { nonce: 'nonce-1' })).rejects.toMatchObject({
@@ -159,8 +159,8 @@ describe('a revocation', () => {
     const ahead = await token({ iat: START + 5, sid: 'sid-1' });
     await revocations.revokeSession(issuer.url, 'sid-1');
     expect(await ask(ahead)).toBe('revoked');
-    const small = new Revocations({ clock, maxEntries: 1 });
-    const guarded = createTokenVerifier({ issuers: [issuer.config], revocations: small, clock });
+    const small = new Revocations({ ...clock, maxEntries: 1 });
+    const guarded = createTokenVerifier({ issuers: [issuer.config], revocations: small, ...clock });
     for (const id of ['a', 'b']) await small.revokeToken(issuer.url, id);
     await expect(guarded.verifyAccessToken(ahead)).rejects.toMatchObject({ reason: 'revoked' });
   });
@@ -169,7 +169,7 @@ describe('a revocation', () => {
     const exact = createTokenVerifier({
       issuers: [{ ...issuer.config, clockSkewMs: 0 }],
       revocations,
-      clock,
+      ...clock,
     });
     await revocations.revokeSubject(issuer.url, 'ada');
     clock.pass(1_000);
@@ -178,10 +178,10 @@ describe('a revocation', () => {
 
   test('is in force here before it is published, and although publishing fails', async () => {
     const failing = new Revocations({
-      clock,
+      ...clock,
       publish: async () => Promise.reject(new Error('the bus is down')),
     });
-    const guarded = createTokenVerifier({ issuers: [issuer.config], revocations: failing, clock });
+    const guarded = createTokenVerifier({ issuers: [issuer.config], revocations: failing, ...clock });
     const text = await token();
     await guarded.verifyAccessToken(text);
     await expect(failing.revokeToken(issuer.url, 'token-1')).rejects.toThrow('the bus is down');
@@ -190,7 +190,7 @@ describe('a revocation', () => {
 
   test('reaches the other process through publish and receive, in either order of dates', async () => {
     const sender = new Revocations({
-      clock,
+      ...clock,
       publish: async (it) => revocations.receive(JSON.parse(JSON.stringify(it))),
     });
     await sender.revokeSubject(issuer.url, 'ada');
@@ -203,8 +203,8 @@ describe('a revocation', () => {
   });
 
   test('of more than fit ends everything issued up to now', async () => {
-    const small = new Revocations({ clock, maxEntries: 2 });
-    const guarded = createTokenVerifier({ issuers: [issuer.config], revocations: small, clock });
+    const small = new Revocations({ ...clock, maxEntries: 2 });
+    const guarded = createTokenVerifier({ issuers: [issuer.config], revocations: small, ...clock });
     const text = await token();
     await guarded.verifyAccessToken(text);
     for (const id of ['a', 'b', 'c']) await small.revokeToken(issuer.url, id);
@@ -243,7 +243,7 @@ describe('the keys', () => {
 
   test('at hand serve on while the issuer fails, an hour beyond their age and no longer', async () => {
     const config: IssuerConfig = { ...issuer.config, maxTokenAgeMs: 86_400_000 };
-    verifier = createTokenVerifier({ issuers: [config], clock });
+    verifier = createTokenVerifier({ issuers: [config], ...clock });
     const text = await token({ exp: START + 80_000 });
     expect(await ask(text)).toBe('accepted');
     issuer.answer = (_request, response) => void response.writeHead(500).end();

@@ -10,7 +10,7 @@ import { parseOrgId } from '../org-id.ts';
 import type { Policy } from '../policy.ts';
 import type { Resources } from '../policy-types.ts';
 import { API_KEY_ISSUER, keyOrigin } from '../session/api-key-session.ts';
-import { type Clock, steadyTime, systemClock } from '../session/clock.ts';
+import { type Clock, clockOf, steadyTime } from '../session/clock.ts';
 import { AuthzSessionInsufficientError, AuthzSessionRefusedError } from '../session/errors.ts';
 import { createSessionGuard, type SessionDirectory, type SessionGuard } from '../session/guard.ts';
 import type { Revocations } from '../session/revocations.ts';
@@ -29,7 +29,7 @@ import { type RefusedKey, RefusedKeys } from './refused-keys.ts';
 import { Secret } from './secret.ts';
 
 /** What API keys need. */
-export interface ApiKeysOptions<R extends Resources, Role extends string> {
+export interface ApiKeysOptions<R extends Resources, Role extends string> extends Partial<Clock> {
   /** First part of every key, the application: 2 to 12 characters of a-z and 0-9. */
   readonly prefix: string;
   /** Second part, the environment: `live`, `test` and the like. Keys of another environment are refused unread. */
@@ -63,8 +63,6 @@ export interface ApiKeysOptions<R extends Resources, Role extends string> {
   readonly onRefusedError?: (cause: unknown) => void;
   /** Least time between two reports of one key, in ms. Default 60,000. */
   readonly refusedIntervalMs?: number;
-  /** Clocks. Default: those of the machine. */
-  readonly clock?: Clock;
 }
 
 /** Who asks for a key, and for what. */
@@ -192,7 +190,7 @@ class StoredKeys<R extends Resources, Role extends string> implements ApiKeys<R>
   readonly #recordMaxAgeMs: number;
 
   constructor(options: ApiKeysOptions<R, Role>) {
-    const { store, policy, directory, revocations, clock = systemClock } = options;
+    const { store, policy, directory, revocations } = options;
     const { maxLifetimeMs = 365 * DAY_MS, recordMaxAgeMs = 5_000, recordEntries = 10_000 } = options;
     const { lastUsedIntervalMs = 60_000, onLastUsedError = () => undefined } = options;
     const { onRefused, onRefusedError = () => undefined, refusedIntervalMs = 60_000 } = options;
@@ -207,11 +205,12 @@ class StoredKeys<R extends Resources, Role extends string> implements ApiKeys<R>
     this.#policy = policy;
     this.#directory = directory;
     this.#revocations = revocations;
+    const clock = clockOf(options);
     const now = steadyTime(clock);
     this.#now = now;
     // A guard that is made later starts from this time, not from a wall clock that was set back meanwhile.
-    this.#clock = { now, monotonicNow: () => clock.monotonicNow() };
-    this.#guard = createSessionGuard({ directory, revocations, clock: this.#clock });
+    this.#clock = { ...clock, now };
+    this.#guard = createSessionGuard({ directory, revocations, ...this.#clock });
     this.#records = new RecordCache(revocations, recordMaxAgeMs, recordEntries);
     this.#lastUsed = new LastUsed(store, lastUsedIntervalMs, recordEntries, onLastUsedError);
     this.#refused =
@@ -275,7 +274,7 @@ class StoredKeys<R extends Resources, Role extends string> implements ApiKeys<R>
       connectionOrg: (connection) => this.#directory.connectionOrg(connection),
       member: (org) => this.#directory.member(org, creator),
     };
-    const guard = createSessionGuard({ directory, revocations: this.#revocations, clock: this.#clock });
+    const guard = createSessionGuard({ directory, revocations: this.#revocations, ...this.#clock });
     const context = await guard.admit(key.session, record.org).catch((error: unknown) => {
       throw this.#noted(orphaned(error), record);
     });

@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import type { OrgId } from '../org-id.ts';
 import { parseOrgId } from '../org-id.ts';
-import { type Clock, steadyTime, systemClock } from '../session/clock.ts';
+import { type Clock, clockOf, steadyTime } from '../session/clock.ts';
 import type { CredentialRecord, CredentialStore, CredentialUse } from './credential-store.ts';
 import { AuthzCredentialRefusedError } from './errors.ts';
 import { Secret } from './secret.ts';
@@ -30,15 +30,13 @@ export interface CredentialSealer {
 }
 
 /** What credentials need. */
-export interface CredentialsOptions {
+export interface CredentialsOptions extends Partial<Clock> {
   /** Seals them. */
   readonly sealer: CredentialSealer;
   /** Where they are stored. */
   readonly store: CredentialStore;
   /** Writes a use down, for the audit log. Awaited before the secret is handed out: when it rejects, nothing is. */
   readonly report: (use: CredentialUse) => Promise<void>;
-  /** Clocks. Default: those of the machine. */
-  readonly clock?: Clock;
 }
 
 /** A credential to be stored. */
@@ -102,11 +100,11 @@ class SealedCredentials implements Credentials {
   readonly #report: (use: CredentialUse) => Promise<void>;
   readonly #now: () => number;
 
-  constructor({ sealer, store, report, clock = systemClock }: CredentialsOptions) {
+  constructor({ sealer, store, report, ...clock }: CredentialsOptions) {
     this.#sealer = sealer;
     this.#store = store;
     this.#report = report;
-    this.#now = steadyTime(clock);
+    this.#now = steadyTime(clockOf(clock));
   }
 
   async add({ org: given, provider, secret, scopes, rotateAfterMs }: CredentialInput): Promise<string> {

@@ -7,17 +7,16 @@
 
 /** Sources of time, both in milliseconds. */
 export interface Clock {
-  /** Wall clock, like `Date.now`. */
+  /** Wall clock in ms; `Date.now` unless given. */
   readonly now: () => number;
-  /** Monotonic clock, like `performance.now`. */
+  /** Monotonic clock in ms; `performance.now` unless given. */
   readonly monotonicNow: () => number;
 }
 
-/** The clocks of the machine. */
-export const systemClock: Clock = {
-  now: () => Date.now(),
-  monotonicNow: () => performance.now(),
-};
+/** The clocks of the options; those of the machine for what is not given. */
+export function clockOf({ now, monotonicNow }: Partial<Clock>): Clock {
+  return { now: now ?? (() => Date.now()), monotonicNow: monotonicNow ?? (() => performance.now()) };
+}
 
 /** Gives the instant in epoch ms; never earlier than monotonic time allows. */
 export function steadyTime(clock: Clock): () => number {

@@ -4,7 +4,7 @@
  * `iat` of its ID token, so opening it again does not lengthen it. The store is trusted as much as the database of members.
  */
 import { hash, randomBytes } from 'node:crypto';
-import { type Clock, steadyTime, systemClock } from './clock.ts';
+import { type Clock, clockOf, steadyTime } from './clock.ts';
 import { AuthzSessionRefusedError } from './errors.ts';
 import type { Revocations } from './revocations.ts';
 import { MintedSession, type SessionEvidence, type VerifiedSession } from './verified-session.ts';
@@ -20,15 +20,13 @@ export interface SessionStore {
 }
 
 /** What cookie sessions need. */
-export interface CookieSessionsOptions {
+export interface CookieSessionsOptions extends Partial<Clock> {
   /** Where they are kept. */
   readonly store: SessionStore;
   /** The register the guard uses too. */
   readonly revocations: Revocations;
   /** Life of a session since the `iat` of its ID token, in ms, at most 24 hours: revocations are kept as long. */
   readonly lifetimeMs: number;
-  /** Clocks. Default: those of the machine. */
-  readonly clock?: Clock;
 }
 
 /** A session that was opened. */
@@ -76,14 +74,14 @@ class StoredSessions implements CookieSessions {
   readonly #lifetimeMs: number;
   readonly #now: () => number;
 
-  constructor({ store, revocations, lifetimeMs, clock = systemClock }: CookieSessionsOptions) {
+  constructor({ store, revocations, lifetimeMs, ...clock }: CookieSessionsOptions) {
     if (!Number.isSafeInteger(lifetimeMs) || lifetimeMs < 1_000 || lifetimeMs > DAY_MS) {
       throw new TypeError('lifetimeMs is not a number of ms from 1,000 to 86,400,000');
     }
     this.#store = store;
     this.#revocations = revocations;
     this.#lifetimeMs = lifetimeMs;
-    this.#now = steadyTime(clock);
+    this.#now = steadyTime(clockOf(clock));
   }
 
   async open(session: VerifiedSession): Promise<OpenedSession> {

@@ -17,7 +17,7 @@ import {
   missingAssurance,
   type OrgAssurance,
 } from './assurance.ts';
-import { type Clock, steadyTime, systemClock } from './clock.ts';
+import { type Clock, clockOf, steadyTime } from './clock.ts';
 import { AuthzSessionInsufficientError, AuthzSessionRefusedError } from './errors.ts';
 import type { Revocations } from './revocations.ts';
 import { MintedSession, type SessionEvidence, type VerifiedSession } from './verified-session.ts';
@@ -47,15 +47,13 @@ export interface SessionDirectory<Role extends string = string> extends Connecti
 }
 
 /** What a guard needs. */
-export interface SessionGuardOptions<Role extends string> {
+export interface SessionGuardOptions<Role extends string> extends Partial<Clock> {
   /** The application's data. */
   readonly directory: SessionDirectory<Role>;
   /** The register the verifier uses too. */
   readonly revocations: Revocations;
   /** `acr_values` that a step-up for more than one factor asks for. Default: none, and the challenge does not say. */
   readonly mfaAcrValues?: readonly string[];
-  /** Clocks. Default: those of the machine. */
-  readonly clock?: Clock;
 }
 
 /** The context of an admitted session, to be handed to `authorize`. For one request; admit again for the next. */
@@ -119,7 +117,7 @@ class DirectoryGuard<Role extends string> implements SessionGuard<Role> {
   readonly #mfaAcrValues: readonly string[];
   readonly #now: () => number;
 
-  constructor({ directory, revocations, mfaAcrValues = [], clock = systemClock }: SessionGuardOptions<Role>) {
+  constructor({ directory, revocations, mfaAcrValues = [], ...clock }: SessionGuardOptions<Role>) {
     for (const acr of mfaAcrValues) {
       if (!ACR.test(acr))
         throw new TypeError('mfaAcrValues has a value that is not printable ASCII without quotes');
@@ -127,7 +125,7 @@ class DirectoryGuard<Role extends string> implements SessionGuard<Role> {
     this.#directory = directory;
     this.#revocations = revocations;
     this.#mfaAcrValues = Object.freeze([...mfaAcrValues]);
-    this.#now = steadyTime(clock);
+    this.#now = steadyTime(clockOf(clock));
   }
 
   async admit(session: VerifiedSession, given: OrgId): Promise<AdmittedContext<Role>> {

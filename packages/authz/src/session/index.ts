@@ -13,7 +13,7 @@ export {
   type ConnectionDirectory,
   type OrgAssurance,
 } from './assurance.ts';
-export { type Clock, systemClock } from './clock.ts';
+export type { Clock } from './clock.ts';
 export {
   type CookieSessions,
   type CookieSessionsOptions,

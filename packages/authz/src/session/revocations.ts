@@ -5,7 +5,7 @@
  * nobody can tell old from new, and both are ended. `iat` has whole seconds, so its second counts as well.
  * Bounded: when the register is full, everything issued up to now is over, which costs sign-ins and opens nothing.
  */
-import { type Clock, steadyTime, systemClock } from './clock.ts';
+import { type Clock, clockOf, steadyTime } from './clock.ts';
 import type { SessionEvidence } from './verified-session.ts';
 
 /** One revocation, plain JSON. */
@@ -21,13 +21,11 @@ export interface Revocation {
 }
 
 /** What the register needs. */
-export interface RevocationOptions {
+export interface RevocationOptions extends Partial<Clock> {
   /** Sends a revocation to the other processes and to the store; awaited after it is in force here. */
   readonly publish?: (revocation: Revocation) => Promise<void>;
   /** How many are kept. Default 100,000. */
   readonly maxEntries?: number;
-  /** Clocks. Default: those of the machine. */
-  readonly clock?: Clock;
 }
 
 /** The longest life of a token (24 h), its skew twice, and slack: an older revocation has nothing left to end. */
@@ -43,11 +41,11 @@ export class Revocations {
   #version = 0;
 
   /** Makes an empty register; hand it the revocations of the last 25 hours from your store with `receive`. */
-  constructor({ publish, maxEntries = 100_000, clock = systemClock }: RevocationOptions = {}) {
+  constructor({ publish, maxEntries = 100_000, ...clock }: RevocationOptions = {}) {
     if (!Number.isSafeInteger(maxEntries) || maxEntries < 1) throw new TypeError('maxEntries is not a count');
     this.#publish = publish;
     this.#maxEntries = maxEntries;
-    this.#now = steadyTime(clock);
+    this.#now = steadyTime(clockOf(clock));
   }
 
   /** Changes with every revocation. */

@@ -6,7 +6,7 @@
  * whose signature was, with keys that are still published and young, and the rest at this instant.
  */
 import { type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose';
-import { type Clock, steadyTime, systemClock } from './clock.ts';
+import { type Clock, clockOf, steadyTime } from './clock.ts';
 import { AuthzTokenRefusedError } from './errors.ts';
 import { checkedIssuer, type Issuer, type IssuerConfig } from './issuer.ts';
 import { type Fetch, type KeySetLimits, type Keys, RemoteKeySet } from './key-set.ts';
@@ -18,7 +18,7 @@ import { MAX_TOKEN_LENGTH, type TokenKind, tokenShape } from './token-shape.ts';
 import type { VerifiedSession } from './verified-session.ts';
 
 /** What a verifier needs. */
-export interface TokenVerifierOptions {
+export interface TokenVerifierOptions extends Partial<Clock> {
   /** The issuers whose tokens are accepted; no two with one `issuer`. */
   readonly issuers: readonly IssuerConfig[];
   /** What was revoked. Default: a register of its own, which nothing fills. */
@@ -29,8 +29,6 @@ export interface TokenVerifierOptions {
   readonly cacheEntries?: number;
   /** Requests the key sets. Default: `fetch`. */
   readonly fetch?: Fetch;
-  /** Clocks. Default: those of the machine. */
-  readonly clock?: Clock;
 }
 
 /** Verifies tokens and mints sessions. */
@@ -98,10 +96,11 @@ class JoseVerifier implements TokenVerifier {
   readonly #now: () => number;
 
   constructor(options: TokenVerifierOptions) {
-    const { issuers, keySets = {}, cacheEntries = 10_000, clock = systemClock } = options;
+    const { issuers, keySets = {}, cacheEntries = 10_000 } = options;
     const request = options.fetch ?? fetch;
+    const clock = clockOf(options);
     this.#now = steadyTime(clock);
-    this.#revocations = options.revocations ?? new Revocations({ clock });
+    this.#revocations = options.revocations ?? new Revocations(clock);
     this.#cache = new TokenCache(cacheEntries);
     for (const config of issuers) {
       const issuer = checkedIssuer(config);
