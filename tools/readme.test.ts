@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { installContextKey, tenancyMigrations } from '@ringfence/tenancy';
+import { installContextKey, tenancyMigrations } from '@ringfence/tenancy/migrations';
 import { orgTablePolicy } from '@ringfence/tenancy/policies';
 import { Kysely, PostgresDialect, sql } from 'kysely';
 import pg from 'pg';

@@ -15,6 +15,7 @@ const config: ReturnType<typeof defineConfig> = defineConfig({
     fastify: 'src/fastify/index.ts',
     postgres: 'src/postgres/index.ts',
     cli: 'src/cli/main.ts',
+    migrations: 'src/migrations.ts',
   },
   format: ['esm'],
   target: 'node22',

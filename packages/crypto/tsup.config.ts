@@ -16,6 +16,7 @@ const config: ReturnType<typeof defineConfig> = defineConfig({
     'key-use': 'src/key-use/index.ts',
     'cli-config': 'src/cli/index.ts',
     cli: 'src/cli/main.ts',
+    migrations: 'src/postgres/migrations.ts',
   },
   format: ['esm'],
   target: 'node22',

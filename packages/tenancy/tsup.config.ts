@@ -23,6 +23,7 @@ const config: ReturnType<typeof defineConfig> = defineConfig({
     'storage-testing': 'src/storage/testing/index.ts',
     s3: 'src/s3/index.ts',
     'break-glass': 'src/break-glass/index.ts',
+    migrations: 'src/migrations/index.ts',
   },
   format: ['esm'],
   target: 'node22',

@@ -7,20 +7,16 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { auditMigrations } from '@ringfence/audit/migrations';
-import { authzMigrations } from '@ringfence/authz/postgres';
+import { authzMigrations } from '@ringfence/authz/migrations';
 import type { IssuerConfig } from '@ringfence/authz/session';
 import type { KmsProvider } from '@ringfence/crypto';
 import { localKms } from '@ringfence/crypto/local';
+import { cryptoMigrations } from '@ringfence/crypto/migrations';
 import { createKeyOperations, type KeyOperations } from '@ringfence/crypto/operations';
-import { cryptoMigrations, postgresKeyStore } from '@ringfence/crypto/postgres';
-import {
-  type ContextKey,
-  installContextKey,
-  type OrgId,
-  parseOrgId,
-  tenancyMigrations,
-} from '@ringfence/tenancy';
-import { type JobKey, type JobRefusal, jobMigrations } from '@ringfence/tenancy/jobs';
+import { postgresKeyStore } from '@ringfence/crypto/postgres';
+import { type ContextKey, type OrgId, parseOrgId } from '@ringfence/tenancy';
+import type { JobKey, JobRefusal } from '@ringfence/tenancy/jobs';
+import { installContextKey, jobMigrations, tenancyMigrations } from '@ringfence/tenancy/migrations';
 import type { ObjectStorage } from '@ringfence/tenancy/storage';
 import { directoryStorage } from '@ringfence/tenancy/storage-directory';
 import { Kysely, PostgresDialect, sql } from 'kysely';

@@ -1,16 +1,12 @@
 /** API keys behind the signed context of the tenancy: the store does what a store must, and nothing in the database is undeclared. */
 import { randomBytes } from 'node:crypto';
 import { parseOrgId } from '@ringfence/authz';
-import { authzMigrations, postgresApiKeyStore } from '@ringfence/authz/postgres';
+import { authzMigrations } from '@ringfence/authz/migrations';
+import { postgresApiKeyStore } from '@ringfence/authz/postgres';
 import { keyStoreCases } from '@ringfence/authz/testing';
-import {
-  type ContextKey,
-  createTenancy,
-  installContextKey,
-  type Tenancy,
-  tenancyMigrations,
-} from '@ringfence/tenancy';
+import { type ContextKey, createTenancy, type Tenancy } from '@ringfence/tenancy';
 import { runDoctor } from '@ringfence/tenancy/doctor';
+import { installContextKey, tenancyMigrations } from '@ringfence/tenancy/migrations';
 import { declareSchema, differences, readCatalog, type TenancySchema } from '@ringfence/tenancy/policies';
 import { Kysely, PostgresDialect, sql } from 'kysely';
 import pg from 'pg';

@@ -5,7 +5,8 @@
  * a row and appends in the flight of COMMIT. Acknowledged means sealed. `one-by-one` is ours through an executor that does
  * not give its context's settings, so with a statement for each event.
  */
-import { atCommit, createTenancy, type OrgDb, parseOrgId, tenancyMigrations } from '@ringfence/tenancy';
+import { atCommit, createTenancy, type OrgDb, parseOrgId } from '@ringfence/tenancy';
+import { tenancyMigrations } from '@ringfence/tenancy/migrations';
 import { type CompiledQuery, Kysely, PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
 import type { BenchCase, Subject, Suite } from '../../../tools/bench/suite.ts';

@@ -1,11 +1,6 @@
 /** The page docs/audit-append.md shows code that compiles and does what the page says. */
-import {
-  atCommit,
-  createTenancy,
-  installContextKey,
-  type OrgDb,
-  tenancyMigrations,
-} from '@ringfence/tenancy';
+import { atCommit, createTenancy, type OrgDb } from '@ringfence/tenancy';
+import { installContextKey, tenancyMigrations } from '@ringfence/tenancy/migrations';
 import { type Kysely, sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';

@@ -54,7 +54,7 @@ function measured(): { readonly db: CheckpointDatabase; readonly most: { sent: n
 test('eleven hundred events are signed a hundred at a time, and no statement grows with what is unsigned', async () => {
   const org = await f.org(1_130);
   const { db, most } = measured();
-  const checkpointer = createCheckpointer({ db, signer: f.signer, origin: ORIGIN, mostEvents: 100 });
+  const checkpointer = createCheckpointer({ db, signer: f.signer, origin: ORIGIN, maxEvents: 100 });
   const last = await checkpointer.checkpoint(org);
   expect(last?.size).toBe(1_130);
   expect(await sizes(org)).toEqual([...Array.from({ length: 11 }, (_, n) => (n + 1) * 100), 1_130]);
@@ -85,7 +85,7 @@ test('a step that fails leaves the steps before it signed, and the next call goe
       return await f.signer.sign(message);
     },
   };
-  const checkpointer = f.another({ signer: tired, mostEvents: 20 });
+  const checkpointer = f.another({ signer: tired, maxEvents: 20 });
   await expect(checkpointer.checkpoint(org)).rejects.toMatchObject({ code: 'audit.signer_failed' });
   expect(await sizes(org)).toEqual([20, 40]);
   expect((await checkpointer.checkpoint(org))?.size).toBe(50);
@@ -102,7 +102,7 @@ test('a log that grows while it is signed does not keep the call for ever', asyn
       return await f.signer.sign(message);
     },
   };
-  const last = await f.another({ signer: growing, mostEvents: 10 }).checkpoint(org);
+  const last = await f.another({ signer: growing, maxEvents: 10 }).checkpoint(org);
   expect(last?.size).toBe(30);
 });
 
@@ -118,14 +118,14 @@ test('the run ends between two steps of one log', async () => {
       return await f.signer.sign(message);
     },
   };
-  const checkpointer = f.another({ signer: stopping, mostEvents: 10 });
+  const checkpointer = f.another({ signer: stopping, maxEvents: 10 });
   await checkpointer.run({ everyEvents: 1, signal: stop.signal, onError: () => {} });
   expect(await sizes(org)).toEqual([10]);
 });
 
 test.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY])(
   '%d events a checkpoint is refused',
-  (mostEvents) => {
-    expect(() => f.another({ mostEvents })).toThrow(TypeError);
+  (maxEvents) => {
+    expect(() => f.another({ maxEvents })).toThrow(TypeError);
   },
 );

@@ -7,7 +7,8 @@ import { verifyDisclosure } from '@ringfence/audit/verify';
 import { z } from 'zod';
 // #endregion
 
-import { createTenancy, tenancyMigrations } from '@ringfence/tenancy';
+import { createTenancy } from '@ringfence/tenancy';
+import { tenancyMigrations } from '@ringfence/tenancy/migrations';
 import { sql } from 'kysely';
 import pg from 'pg';
 import { expect, inject, it } from 'vitest';

@@ -1,5 +1,6 @@
 /** Roles, ownership and the context functions of another package. */
-import { atCommit, createTenancy, tenancyMigrations } from '@ringfence/tenancy';
+import { atCommit, createTenancy } from '@ringfence/tenancy';
+import { tenancyMigrations } from '@ringfence/tenancy/migrations';
 import { sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';

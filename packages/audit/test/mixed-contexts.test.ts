@@ -1,12 +1,7 @@
 /** One statement for many contexts: each event is recorded under its own, verified, and no other's. Played with signed ones. */
 import { randomBytes } from 'node:crypto';
-import {
-  createTenancy,
-  installContextKey,
-  type OrgDb,
-  type Tenancy,
-  tenancyMigrations,
-} from '@ringfence/tenancy';
+import { createTenancy, type OrgDb, type Tenancy } from '@ringfence/tenancy';
+import { installContextKey, tenancyMigrations } from '@ringfence/tenancy/migrations';
 import { type CompiledQuery, type Kysely, type QueryResult, sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
@@ -196,7 +191,7 @@ test('a context that expires while its event waits takes that event out, and one
       waiting = rows[0]?.expired !== true;
     }
   });
-  const hasty = createTenancy<Tables>({ pool, contextKey: KEY, contextLifeMs: 1_000 });
+  const hasty = createTenancy<Tables>({ pool, contextKey: KEY, contextLifetimeMs: 1_000 });
   const short = hasty.forOrg(orgOf(41), { actor: 'user:alice' });
   const settings = short.contextSettings();
   const expiresMs = Number(settings['ringfence.context']?.split('|')[2]);

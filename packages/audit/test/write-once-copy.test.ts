@@ -305,7 +305,7 @@ test('a store that is down holds the run back longer and longer; nothing is lost
   await copy.run({
     signal: end.signal,
     pollMs: 777,
-    mostBackoffMs: 5_000,
+    maxBackoffMs: 5_000,
     onError: (error) => failures.push(error),
     onCopied: (one) => copied.push(one),
     sleep: async (ms) => {

@@ -2,7 +2,8 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { createTestDatabase } from '../../../tools/test-database.ts';
-import { authzMigrations, postgresApiKeyStore, settingContext } from '../src/postgres/index.ts';
+import { authzMigrations } from '../src/migrations.ts';
+import { postgresApiKeyStore, settingContext } from '../src/postgres/index.ts';
 import { keyStoreCases } from '../src/testing/index.ts';
 import { CliStage } from './cli-stage.ts';
 import { login } from './postgres-fixture.ts';

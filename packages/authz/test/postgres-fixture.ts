@@ -4,13 +4,8 @@ import pg from 'pg';
 import { inject } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../tools/test-database.ts';
 import type { ApiKeyStore, CredentialStore } from '../src/keys/index.ts';
-import {
-  type AuthzMigrationOptions,
-  authzMigrations,
-  postgresApiKeyStore,
-  postgresCredentialStore,
-  settingContext,
-} from '../src/postgres/index.ts';
+import { type AuthzMigrationOptions, authzMigrations } from '../src/migrations.ts';
+import { postgresApiKeyStore, postgresCredentialStore, settingContext } from '../src/postgres/index.ts';
 
 /** A login with its pool. */
 export type Login = Kysely<Record<string, never>>;

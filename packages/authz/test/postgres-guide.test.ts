@@ -1,8 +1,8 @@
 /** The page docs/authz-postgres.md: its code is this code, and it does what the page says on PostgreSQL. */
 import { createSecretKey, randomBytes } from 'node:crypto';
 // #region imports
+import { authzMigrations } from '@ringfence/authz/migrations';
 import {
-  authzMigrations,
   postgresApiKeyStore,
   postgresCredentialStore,
   postgresRevocations,

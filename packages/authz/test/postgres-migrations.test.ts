@@ -5,12 +5,8 @@ import { type MigrationProvider, Migrator } from 'kysely/migration';
 import { afterEach, describe, expect, inject, test } from 'vitest';
 import { createTestDatabase } from '../../../tools/test-database.ts';
 import { parseOrgId } from '../src/index.ts';
-import {
-  authzKyselyMigrations,
-  authzMigrations,
-  postgresApiKeyStore,
-  settingContext,
-} from '../src/postgres/index.ts';
+import { authzKyselyMigrations, authzMigrations } from '../src/migrations.ts';
+import { postgresApiKeyStore, settingContext } from '../src/postgres/index.ts';
 import { keyStoreCases } from '../src/testing/index.ts';
 import { KeyDatabase, login, refusalOf } from './postgres-fixture.ts';
 

@@ -11,7 +11,8 @@ import { createTestDatabase } from '../../../tools/test-database.ts';
 import { createKeyring, type OrgId, parseOrgId } from '../src/index.ts';
 import { localKms } from '../src/local/index.ts';
 import { createKeyOperations, orgsWithKeys, type RewrapReport } from '../src/operations/index.ts';
-import { cryptoMigrations, postgresKeyStore } from '../src/postgres/index.ts';
+import { postgresKeyStore } from '../src/postgres/index.ts';
+import { cryptoMigrations } from '../src/postgres/migrations.ts';
 
 interface Prepared {
   /** Re-wraps all organisations to the other KEK. */

@@ -18,12 +18,8 @@ import { createKeyring, type Keyring, type KmsProvider, type OrgId, parseOrgId }
 import { encryptedColumns, type Sealed, withEncryption } from '../src/kysely/index.ts';
 import { localKms } from '../src/local/index.ts';
 import { createKeyOperations, type KeyOperations } from '../src/operations/index.ts';
-import {
-  type CryptoDatabase,
-  cryptoMigrations,
-  postgresKeyStore,
-  postgresSubjectKeyStore,
-} from '../src/postgres/index.ts';
+import { type CryptoDatabase, postgresKeyStore, postgresSubjectKeyStore } from '../src/postgres/index.ts';
+import { cryptoMigrations } from '../src/postgres/migrations.ts';
 import { createSubjectKeys } from '../src/subjects/index.ts';
 
 const BINARIES = '/usr/lib/postgresql/15/bin';

@@ -6,12 +6,8 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../tools/test-database.ts';
 import { createKeyring, type DekRecord, type KeyStore, type OrgId, parseOrgId } from '../src/index.ts';
 import { KmsGateway } from '../src/key-wrapping.ts';
-import {
-  type CryptoDatabase,
-  cryptoKyselyMigrations,
-  cryptoMigrations,
-  postgresKeyStore,
-} from '../src/postgres/index.ts';
+import { type CryptoDatabase, postgresKeyStore } from '../src/postgres/index.ts';
+import { cryptoKyselyMigrations, cryptoMigrations } from '../src/postgres/migrations.ts';
 import { systemRandom } from '../src/salt-source.ts';
 import { memoryKeyStore } from '../src/testing/index.ts';
 import { CELL, codeOf, codeOfAsync, ORG_A, ORG_B, world } from './keyring-setup.ts';

@@ -19,7 +19,8 @@ import {
   type KeyOperations,
   type KeyOperationsOptions,
 } from '../src/operations/index.ts';
-import { type CryptoDatabase, cryptoMigrations, postgresKeyStore } from '../src/postgres/index.ts';
+import { type CryptoDatabase, postgresKeyStore } from '../src/postgres/index.ts';
+import { cryptoMigrations } from '../src/postgres/migrations.ts';
 import { FakeClock } from './keyring-setup.ts';
 
 /** A clock whose waits pass at once and are written down. */

@@ -7,13 +7,8 @@ import { randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
 import { startEmbedded } from '../../../tools/postgres.ts';
 import { createTestDatabase } from '../../../tools/test-database.ts';
-import {
-  type ContextKey,
-  installContextKey,
-  type OrgId,
-  parseOrgId,
-  tenancyMigrations,
-} from '../src/index.ts';
+import { type ContextKey, type OrgId, parseOrgId } from '../src/index.ts';
+import { installContextKey, tenancyMigrations } from '../src/migrations/index.ts';
 import { orgTablePolicy } from '../src/policies/index.ts';
 import { kyselyOf } from '../test/fixture.ts';
 

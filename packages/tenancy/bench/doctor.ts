@@ -9,7 +9,7 @@ import { startEmbedded } from '../../../tools/postgres.ts';
 import { createTestDatabase } from '../../../tools/test-database.ts';
 import { readCatalog } from '../src/catalog/read-catalog.ts';
 import { runDoctor } from '../src/doctor/index.ts';
-import { installContextKey, tenancyMigrations } from '../src/index.ts';
+import { installContextKey, tenancyMigrations } from '../src/migrations/index.ts';
 import { checked } from '../src/policies/declaration.ts';
 import { orgTablePolicy } from '../src/policies/org-table-policy.ts';
 import { kyselyOf } from '../test/fixture.ts';

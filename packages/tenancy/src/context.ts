@@ -53,12 +53,12 @@ export interface ContextMint {
 export class ContextSigner {
   readonly #key: KeyObject | undefined;
   readonly #keyId: string;
-  readonly #lifeMs: number;
+  readonly #lifetimeMs: number;
 
   /**
    * @throws TypeError when the key id or the length of the secret is out of bounds.
    */
-  constructor(key: ContextKey | undefined, lifeMs: number) {
+  constructor(key: ContextKey | undefined, lifetimeMs: number) {
     if (key !== undefined) {
       if (!KEY_ID.test(key.id))
         throw new TypeError('context key id: expected 1 to 32 characters of a-z 0-9 _');
@@ -66,12 +66,12 @@ export class ContextSigner {
         throw new TypeError('context key secret: expected 32 to 64 bytes');
       }
     }
-    if (!(Number.isInteger(lifeMs) && lifeMs >= 1_000 && lifeMs <= 3_600_000)) {
-      throw new TypeError('contextLifeMs must be a whole number from 1 000 to 3 600 000');
+    if (!(Number.isInteger(lifetimeMs) && lifetimeMs >= 1_000 && lifetimeMs <= 3_600_000)) {
+      throw new TypeError('contextLifetimeMs must be a whole number from 1 000 to 3 600 000');
     }
     this.#key = key === undefined ? undefined : createSecretKey(key.secret);
     this.#keyId = key?.id ?? '-';
-    this.#lifeMs = lifeMs;
+    this.#lifetimeMs = lifetimeMs;
   }
 
   /**
@@ -89,7 +89,11 @@ export class ContextSigner {
     let minted: SignedContext | undefined;
     return {
       at: (nowMs) => {
-        if (minted === undefined || nowMs >= minted.renewAtMs || nowMs < minted.renewAtMs - this.#lifeMs) {
+        if (
+          minted === undefined ||
+          nowMs >= minted.renewAtMs ||
+          nowMs < minted.renewAtMs - this.#lifetimeMs
+        ) {
           minted = this.#mint(fields, nowMs);
         }
         return minted;
@@ -98,9 +102,9 @@ export class ContextSigner {
   }
 
   #mint(fields: string, nowMs: number): SignedContext {
-    const body = `1|${this.#keyId}|${Math.ceil(nowMs) + this.#lifeMs}|${fields}`;
+    const body = `1|${this.#keyId}|${Math.ceil(nowMs) + this.#lifetimeMs}|${fields}`;
     const mac = this.#key === undefined ? '' : createHmac('sha256', this.#key).update(body).digest('hex');
-    return { value: body + mac, renewAtMs: nowMs + this.#lifeMs / 2 };
+    return { value: body + mac, renewAtMs: nowMs + this.#lifetimeMs / 2 };
   }
 }
 

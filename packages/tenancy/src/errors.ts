@@ -84,7 +84,7 @@ export type TenancyErrorCode =
   | 'tenancy.job_wrong_org'
   /** A job was sealed later than now, by more than 60 s. Fix: check the clocks of the worker and of whoever enqueued. */
   | 'tenancy.job_not_yet_valid'
-  /** A job is older than its life. Fix: seal it again, with a longer `lifeMs` if jobs wait that long. */
+  /** A job is older than its life. Fix: seal it again, with a longer `lifetimeMs` if jobs wait that long. */
   | 'tenancy.job_expired'
   /** A job has been completed before. Fix: nothing, when the worker was killed between the record and the queue's acknowledgement; otherwise treat it as an attack. */
   | 'tenancy.job_replayed'

@@ -5,14 +5,6 @@
  */
 export type { ContextKey, Principal } from './context.ts';
 export { RingfenceTenancyError, type TenancyErrorCode } from './errors.ts';
-export {
-  installContextKey,
-  removeContextKey,
-  type SqlMigration,
-  type TenancyMigrationOptions,
-  tenancyKyselyMigrations,
-  tenancyMigrations,
-} from './migrations.ts';
 export { type OrgId, parseOrgId } from './org-id.ts';
 export type { PreparedStatementMode } from './session-pool.ts';
 export {

@@ -24,7 +24,7 @@ export interface TenancyOptions {
   /** Key that signs the context. Required when the migration was made with `signedContext: true`. */
   readonly contextKey?: ContextKey;
   /** How long a signed context stays valid, ms; renewed at half its life. Default 60 000. */
-  readonly contextLifeMs?: number;
+  readonly contextLifetimeMs?: number;
   /**
    * Prepared statements kept per connection, or `'unnamed'` behind a pooler in transaction mode, whatever its version.
    * Default `{ limit: 500 }`.
@@ -67,7 +67,7 @@ export class OrgDb<DB> extends Kysely<DB> {
 
   /**
    * The settings that carry this handle's context, by name, for a function of the database that serves several handles in
-   * one call. Whoever holds them can act as the handle until they expire, at most `contextLifeMs`: hand them to PostgreSQL
+   * one call. Whoever holds them can act as the handle until they expire, at most `contextLifetimeMs`: hand them to PostgreSQL
    * and to nothing else.
    */
   contextSettings(): Readonly<Record<string, string>> {
@@ -153,7 +153,7 @@ export function atCommit(
  */
 export function createTenancy<DB>(options: TenancyOptions): Tenancy<DB> {
   const sessions = new SessionPool(options.pool, options.preparedStatements ?? { limit: 500 });
-  const signer = new ContextSigner(options.contextKey, options.contextLifeMs ?? 60_000);
+  const signer = new ContextSigner(options.contextKey, options.contextLifetimeMs ?? 60_000);
   const parts = sharedParts(sessions, options.now ?? Date.now);
   return {
     forOrg: (org, principal) => {

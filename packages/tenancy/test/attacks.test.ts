@@ -3,7 +3,8 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import { type Compilable, sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { createTenancy, installContextKey, removeContextKey, tenancyMigrations } from '../src/index.ts';
+import { createTenancy } from '../src/index.ts';
+import { installContextKey, removeContextKey, tenancyMigrations } from '../src/migrations/index.ts';
 import { ALICE, codeOf, type Fixture, fixture, kyselyOf, ORG_A, ORG_B, type Tables } from './fixture.ts';
 
 let f: Fixture;

@@ -6,13 +6,9 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import {
-  createBreakGlassIssuer,
-  installBreakGlassKey,
-  removeBreakGlassKey,
-  revokeBreakGlass,
-} from '../src/break-glass/index.ts';
+import { createBreakGlassIssuer, revokeBreakGlass } from '../src/break-glass/index.ts';
 import { createTenancy } from '../src/index.ts';
+import { installBreakGlassKey, removeBreakGlassKey } from '../src/migrations/index.ts';
 import { type BreakGlassFixture, breakGlassFixture, idOf, REQUEST } from './break-glass-fixture.ts';
 import { ALICE, ORG_A, ORG_B } from './fixture.ts';
 

@@ -10,12 +10,11 @@ import {
   type BreakGlassOpened,
   type BreakGlassRequest,
   breakGlass,
-  breakGlassMigrations,
   breakGlassPolicies,
   createBreakGlassIssuer,
-  installBreakGlassKey,
   type OrgId,
 } from '../src/break-glass/index.ts';
+import { breakGlassMigrations, installBreakGlassKey } from '../src/migrations/index.ts';
 import { ORG_A, ORG_B } from './fixture.ts';
 import { type Golden, golden } from './golden-schema.ts';
 
@@ -130,7 +129,7 @@ export const REQUEST: BreakGlassRequest = {
   approvedBy: 'operator:ada',
   reason: 'import | fails – for “this” customer',
   ticket: 'INC-4711',
-  lifeMs: 600_000,
+  lifetimeMs: 600_000,
 };
 
 /** Id of a token, without trusting it. */

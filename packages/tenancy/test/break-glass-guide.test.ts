@@ -9,13 +9,11 @@ import { createTestDatabase } from '../../../tools/test-database.ts';
 import {
   type BreakGlassAudit,
   breakGlass,
-  breakGlassMigrations,
   breakGlassPolicies,
   createBreakGlassIssuer,
-  installBreakGlassKey,
   revokeBreakGlass,
 } from '../src/break-glass/index.ts';
-import { tenancyMigrations } from '../src/index.ts';
+import { breakGlassMigrations, installBreakGlassKey, tenancyMigrations } from '../src/migrations/index.ts';
 import { checked, orgTablePolicy } from '../src/policies/index.ts';
 import { codeOf, kyselyOf, ORG_A, ORG_B } from './fixture.ts';
 
@@ -58,14 +56,14 @@ test('the guide does what it says', async () => {
 
   const org = ORG_A;
   // #region issue
-  const issuer = createBreakGlassIssuer({ key, maxLifeMs: 900_000 });
+  const issuer = createBreakGlassIssuer({ key, maxLifetimeMs: 900_000 });
   const { token, tokenId, expiresAtMs } = issuer.issue({
     org,
     actor: 'operator:grace',
     approvedBy: 'operator:ada', // another person than the actor, or left out
     reason: 'invoice import fails for this customer only',
     ticket: 'INC-4711',
-    lifeMs: 900_000,
+    lifetimeMs: 900_000,
   });
   // #endregion
   expect(expiresAtMs).toBeGreaterThan(Date.now());
@@ -97,7 +95,7 @@ test('the guide does what it says', async () => {
     actor: 'operator:eve',
     reason: 'past the tool',
     ticket: 'none',
-    lifeMs: 60_000,
+    lifetimeMs: 60_000,
   });
   await pool.query('select from tenancy.open_break_glass($1)', [past.token]);
   expect((await sql.raw(missing).execute(owner)).rows).toMatchObject([

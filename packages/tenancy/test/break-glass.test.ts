@@ -4,11 +4,11 @@ import {
   breakGlass,
   breakGlassPolicies,
   createBreakGlassIssuer,
-  installBreakGlassKey,
   revokeBreakGlass,
 } from '../src/break-glass/index.ts';
 import { isBreakGlassPolicy } from '../src/break-glass/policy-shape.ts';
 import { readCatalog } from '../src/catalog/read-catalog.ts';
+import { installBreakGlassKey } from '../src/migrations/index.ts';
 import {
   type BreakGlassFixture,
   breakGlassFixture,
@@ -46,9 +46,9 @@ describe('a session', () => {
       await db.selectFrom('app.note').selectAll().where('org_id', '=', ORG_B).execute();
       return { grant, trail: await f.trail(grant.tokenId) };
     });
-    const { lifeMs, ...asked } = REQUEST;
+    const { lifetimeMs, ...asked } = REQUEST;
     expect(during.grant).toMatchObject({ ...asked, mode: 'read', tokenId: idOf(token) });
-    expect(+during.grant.expiresAt - +during.grant.issuedAt).toBe(lifeMs);
+    expect(+during.grant.expiresAt - +during.grant.issuedAt).toBe(lifetimeMs);
     expect(during.trail).toMatchObject([
       { org: ORG_A, actor: 'operator:grace', record: { ...asked, event: 'opened' } },
     ]);
@@ -291,8 +291,8 @@ describe('a token', () => {
     ['reason', { reason: 'half a pair \ud800 here' }],
     ['ticket', { ticket: '' }],
     ['mode', { mode: 'admin' as 'read' }],
-    ['lifeMs', { lifeMs: 3_600_001 }],
-    ['lifeMs', { lifeMs: Number.NaN }],
+    ['lifetimeMs', { lifetimeMs: 3_600_001 }],
+    ['lifetimeMs', { lifetimeMs: Number.NaN }],
   ])('is not issued with a bad %s: %o', (field, request) => {
     expect(() => f.token(request)).toThrow(
       expect.objectContaining({
@@ -307,7 +307,7 @@ test('an issuer refuses a key or life out of bounds', async () => {
   const short = { id: 'k', secret: new Uint8Array(31) };
   expect(() => createBreakGlassIssuer({ key: short })).toThrow(TypeError);
   expect(() => createBreakGlassIssuer({ key: { ...f.key, id: 'K' } })).toThrow(TypeError);
-  expect(() => createBreakGlassIssuer({ key: f.key, maxLifeMs: 3_600_001 })).toThrow(TypeError);
+  expect(() => createBreakGlassIssuer({ key: f.key, maxLifetimeMs: 3_600_001 })).toThrow(TypeError);
   await expect(installBreakGlassKey(f.owner, short)).rejects.toThrow(TypeError);
 });
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Kysely, sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { installContextKey } from '../src/index.ts';
+import { installContextKey } from '../src/migrations/index.ts';
 import { policySql } from '../src/policies/index.ts';
 import { type GoldenDatabase, goldenDatabase } from './policies-setup.ts';
 

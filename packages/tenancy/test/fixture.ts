@@ -3,15 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { Kysely, PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
 import { createTestDatabase, type TestDatabase } from '../../../tools/test-database.ts';
-import {
-  type ContextKey,
-  createTenancy,
-  installContextKey,
-  type OrgId,
-  parseOrgId,
-  type Tenancy,
-  tenancyMigrations,
-} from '../src/index.ts';
+import { type ContextKey, createTenancy, type OrgId, parseOrgId, type Tenancy } from '../src/index.ts';
+import { installContextKey, tenancyMigrations } from '../src/migrations/index.ts';
 import { orgTablePolicy } from '../src/policies/index.ts';
 
 export interface Tables {

@@ -5,8 +5,8 @@
 import { randomBytes } from 'node:crypto';
 import { type Kysely, sql } from 'kysely';
 import { createTestDatabase, type TestDatabase } from '../../../tools/test-database.ts';
-import { type ContextKey, installContextKey, tenancyMigrations } from '../src/index.ts';
-import { jobMigrations } from '../src/jobs/index.ts';
+import type { ContextKey } from '../src/index.ts';
+import { installContextKey, jobMigrations, tenancyMigrations } from '../src/migrations/index.ts';
 import { checked, type TenancySchema } from '../src/policies/declaration.ts';
 import { orgTablePolicy } from '../src/policies/org-table-policy.ts';
 import { kyselyOf } from './fixture.ts';

@@ -1,7 +1,8 @@
 /** Jobs over the fixture's database: two queues, a key, and a list of what was refused. */
 import { randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
-import { createJobs, type JobKey, type JobRefusal, type Jobs, jobMigrations } from '../src/jobs/index.ts';
+import { createJobs, type JobKey, type JobRefusal, type Jobs } from '../src/jobs/index.ts';
+import { jobMigrations } from '../src/migrations/index.ts';
 import { type Fixture, fixture, ORG_A, ORG_B, type Tables } from './fixture.ts';
 
 /** Payloads by queue. */

@@ -18,12 +18,12 @@ beforeEach(() => {
 
 type Context = JobContext<Queues['note.add'], Tables, undefined, 'note.add'>;
 
-const seal = (org = ORG_A, lifeMs?: number): SealedJob =>
+const seal = (org = ORG_A, lifetimeMs?: number): SealedJob =>
   f.jobs.seal('note.add', {
     org,
     principal: BOB,
     payload: { id: randomUUID(), body: 'by a job' },
-    ...(lifeMs === undefined ? {} : { lifeMs }),
+    ...(lifetimeMs === undefined ? {} : { lifetimeMs }),
   });
 
 /** A worker that notes what it ran. */
@@ -222,7 +222,7 @@ describe('a delivered job is refused, reported, and its handler does not run', (
       org: ORG_A,
       principal: BOB,
       payload: { id: 'x', body: '' },
-      lifeMs: 1000,
+      lifetimeMs: 1000,
     });
     const worker = jobs.worker('note.add', async () => {});
     nowMs += 1000;
@@ -329,9 +329,9 @@ describe('sealing refuses', () => {
     );
   });
 
-  test.each([0, -1, 1.5, Number.NaN, 7_776_000_001])('a life of %d ms', (lifeMs) => {
-    expect(() => f.jobs.seal('note.add', { ...request, lifeMs })).toThrow(TypeError);
-    expect(() => createJobs({ ...parts(), lifeMs })).toThrow(TypeError);
+  test.each([0, -1, 1.5, Number.NaN, 7_776_000_001])('a life of %d ms', (lifetimeMs) => {
+    expect(() => f.jobs.seal('note.add', { ...request, lifetimeMs })).toThrow(TypeError);
+    expect(() => createJobs({ ...parts(), lifetimeMs })).toThrow(TypeError);
   });
 
   test('a payload that has no JSON text', () => {

@@ -3,7 +3,8 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { type Kysely, sql } from 'kysely';
 import pg from 'pg';
 import { createTestDatabase, type TestDatabase } from '../../../tools/test-database.ts';
-import { createTenancy, installContextKey, type Tenancy, tenancyMigrations } from '../src/index.ts';
+import { createTenancy, type Tenancy } from '../src/index.ts';
+import { installContextKey, tenancyMigrations } from '../src/migrations/index.ts';
 import { type Backfill, declareSchema, type TenancySchema } from '../src/policies/index.ts';
 import { kyselyOf, ORG_A, ORG_B } from './fixture.ts';
 

@@ -147,7 +147,7 @@ describe('the settings of a handle', () => {
     const past = createTenancy<Tables>({
       pool: f.pool,
       contextKey: f.contextKey,
-      contextLifeMs: 1_000,
+      contextLifetimeMs: 1_000,
       now: () => Date.now() - 2_000,
     });
     await expect(asOrg(past.forOrg(ORG_A, ALICE).contextSettings())).rejects.toMatchObject({

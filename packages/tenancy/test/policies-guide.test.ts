@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { sql } from 'kysely';
 import { expect, inject, test } from 'vitest';
 import { createTestDatabase } from '../../../tools/test-database.ts';
-import { tenancyMigrations } from '../src/index.ts';
+import { tenancyMigrations } from '../src/migrations/index.ts';
 import {
   applyMigration,
   checked,

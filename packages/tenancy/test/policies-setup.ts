@@ -1,7 +1,7 @@
 /** A declaration with one relation of each kind, its DDL without any isolation, and a database that holds both. */
 import { type Kysely, sql } from 'kysely';
 import { createTestDatabase, type TestDatabase } from '../../../tools/test-database.ts';
-import { tenancyMigrations } from '../src/index.ts';
+import { tenancyMigrations } from '../src/migrations/index.ts';
 import {
   type Difference,
   declareSchema,

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { type Kysely, sql } from 'kysely';
 import { createTestDatabase, type TestDatabase } from '../../../tools/test-database.ts';
-import { installContextKey, tenancyMigrations } from '../src/index.ts';
+import { installContextKey, tenancyMigrations } from '../src/migrations/index.ts';
 import { checked, type SchemaDeclaration, type TenancySchema } from '../src/policies/declaration.ts';
 import { orgTablePolicy } from '../src/policies/index.ts';
 import { kyselyOf } from './fixture.ts';

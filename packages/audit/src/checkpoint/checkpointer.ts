@@ -35,7 +35,7 @@ export interface CheckpointerOptions {
    * Most events that one checkpoint adds; what is more is signed in several, one after the other. It bounds memory, also that
    * of the write-once copy. Default 65 536: under 200 MB.
    */
-  readonly mostEvents?: number;
+  readonly maxEvents?: number;
 }
 
 /** How far signing is behind. */
@@ -99,7 +99,7 @@ select count(*) as orgs, coalesce(sum(b.behind), 0) as events, coalesce(max(b.wa
 /**
  * Makes the checkpointer of one deployment. Several processes may have one; each checkpoint is made once.
  *
- * @throws TypeError when the origin, a key or `mostEvents` is malformed.
+ * @throws TypeError when the origin, a key or `maxEvents` is malformed.
  * @example
  * ```ts
  * const checkpointer = createCheckpointer({ db, signer, origin: 'ledger.example/audit' });
@@ -107,9 +107,8 @@ select count(*) as orgs, coalesce(sum(b.behind), 0) as events, coalesce(max(b.wa
  * ```
  */
 export function createCheckpointer(options: CheckpointerOptions): Checkpointer {
-  const { db, signer, origin, witnesses = () => [], mostEvents = MOST_LEAVES } = options;
-  if (!(Number.isSafeInteger(mostEvents) && mostEvents > 0))
-    throw new TypeError('mostEvents is not positive');
+  const { db, signer, origin, witnesses = () => [], maxEvents = MOST_LEAVES } = options;
+  if (!(Number.isSafeInteger(maxEvents) && maxEvents > 0)) throw new TypeError('maxEvents is not positive');
   if (!isKeyName(origin)) throw new TypeError('an origin is not empty and has no white space and no +');
   const keys: readonly VerifierKey[] = [
     verifierKey(signer.name, 'ed25519', signer.publicKey),
@@ -124,7 +123,7 @@ export function createCheckpointer(options: CheckpointerOptions): Checkpointer {
       const { last, tree } = await openTree(trx, org, { origin: originOf(org), keys });
       signed.compare(org, last);
       const slices = new TileSlices();
-      const { link, head } = await appendNewLeaves(trx, org, last, tree, slices.seen, mostEvents);
+      const { link, head } = await appendNewLeaves(trx, org, last, tree, slices.seen, maxEvents);
       if (tree.size === (last?.size ?? 0)) return { stored: last, head };
       const grown = { org, origin: originOf(org), tree, slices, link };
       return { stored: await writeCheckpoint(trx, grown, signer), head };

@@ -43,7 +43,7 @@ export interface CopyScheduleOptions {
   /** Time between two looks at all logs, ms. Default 10 000. */
   readonly pollMs?: number;
   /** Longest time between two tries while the store does not answer, ms. The first waits for one second. Default 300 000. */
-  readonly mostBackoffMs?: number;
+  readonly maxBackoffMs?: number;
   /** Ends the run after the object it is at; the next run goes on there. */
   readonly signal: AbortSignal;
   /** Told of each failure: `org` is undefined when the database could not be asked what waits. */
@@ -124,11 +124,11 @@ export function createWriteOnceCopy(options: WriteOnceCopyOptions): WriteOnceCop
       };
     },
     run: async (schedule) => {
-      const { signal, pollMs = 10_000, mostBackoffMs = 300_000, sleep = sleepFor } = schedule;
+      const { signal, pollMs = 10_000, maxBackoffMs = 300_000, sleep = sleepFor } = schedule;
       for (let failures = 0; !signal.aborted; ) {
         const answered = await copyWaiting(db, store.name, schedule, copy);
         failures = answered ? 0 : failures + 1;
-        const backoffMs = Math.min(mostBackoffMs, FIRST_BACKOFF_MS * 2 ** Math.min(failures - 1, 30));
+        const backoffMs = Math.min(maxBackoffMs, FIRST_BACKOFF_MS * 2 ** Math.min(failures - 1, 30));
         await sleep(answered ? pollMs : backoffMs, signal);
       }
     },

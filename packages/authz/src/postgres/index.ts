@@ -1,6 +1,4 @@
 /** `@ringfence/authz/postgres`: stores of API keys and credentials, and revocations between processes, on PostgreSQL. */
-export { authzKyselyMigrations } from './kysely-migrations.ts';
-export { type AuthzMigrationOptions, authzMigrations, type SqlMigration } from './migrations.ts';
 export { type OrgWork, settingContext } from './org-work.ts';
 export { type PostgresCredentialStoreOptions, postgresCredentialStore } from './postgres-credential-store.ts';
 export { type PostgresKeyStoreOptions, postgresApiKeyStore } from './postgres-key-store.ts';

@@ -1,12 +1,6 @@
 /** `@ringfence/crypto/postgres`: key store and revocation channel on PostgreSQL. */
 
 export { postgresSubjectKeyStore } from '../subjects/postgres-subject-key-store.ts';
-export {
-  type CryptoMigrationOptions,
-  cryptoKyselyMigrations,
-  cryptoMigrations,
-  type SqlMigration,
-} from './migrations.ts';
 export { postgresKeyStore } from './postgres-key-store.ts';
 export {
   type ListeningClient,

@@ -1,8 +1,10 @@
 /**
- * DDL of the key store: schema `crypto`, plain SQL in order, also as Kysely migrations.
+ * `@ringfence/crypto/migrations`: the DDL of the key store, schema `crypto`, plain SQL in order, also as Kysely migrations.
  * Invariant: what must hold against a buggy or injected statement is a constraint, trigger or missing privilege, not
  * code: one active version per organisation, no wrap for a shredded version, a shredded version stays shredded and keeps
  * what was destroyed, the application neither changes nor deletes what it has no business with.
+ *
+ * @packageDocumentation
  */
 import { type Kysely, sql } from 'kysely';
 import type { Migration } from 'kysely/migration';

@@ -4,7 +4,6 @@
  * @packageDocumentation
  */
 export { RingfenceTenancyError, type TenancyErrorCode } from '../errors.ts';
-export type { SqlMigration } from '../migrations.ts';
 export { type OrgId, parseOrgId } from '../org-id.ts';
 export type {
   Exception,
@@ -22,13 +21,7 @@ export type {
   BreakGlassGrant,
   BreakGlassOpened,
 } from './audit-port.ts';
-export {
-  type BreakGlassMigrationOptions,
-  breakGlassMigrations,
-  installBreakGlassKey,
-  removeBreakGlassKey,
-  revokeBreakGlass,
-} from './migrations.ts';
+export { revokeBreakGlass } from './migrations.ts';
 export { type BreakGlassPolicyOptions, breakGlassPolicies } from './policies.ts';
 export { type BreakGlass, type BreakGlassOptions, breakGlass } from './session.ts';
 export {

@@ -13,7 +13,7 @@
 import { type QueryExecutorProvider, sql } from 'kysely';
 import { hmacPads } from '../hmac-pads.ts';
 import { identifier } from '../identifier.ts';
-import type { SqlMigration } from '../migrations.ts';
+import type { SqlMigration } from '../migrations/tenancy-migrations.ts';
 import { type BreakGlassKey, checkBreakGlassKey, MAX_TOKEN_LIFE_MS, TOKEN_DOMAIN } from './token.ts';
 
 /** Settings of the break-glass migrations. */

@@ -33,7 +33,7 @@ export interface BreakGlassIssuerOptions {
   /** Key that signs; installed in the database with `installBreakGlassKey`. */
   readonly key: BreakGlassKey;
   /** Longest life a caller may ask for, ms: 1 000 to 3 600 000. Default 3 600 000. */
-  readonly maxLifeMs?: number;
+  readonly maxLifetimeMs?: number;
   /** Clock, ms since epoch. Default `Date.now`. */
   readonly now?: () => number;
 }
@@ -52,8 +52,8 @@ export interface BreakGlassRequest {
   readonly ticket: string;
   /** Default `read`. */
   readonly mode?: BreakGlassMode;
-  /** How long the token is valid, ms: 1 000 to `maxLifeMs`. */
-  readonly lifeMs: number;
+  /** How long the token is valid, ms: 1 000 to `maxLifetimeMs`. */
+  readonly lifetimeMs: number;
 }
 
 /** A token, to be handed to its actor and to nobody else: whoever holds it and the login may use it. */
@@ -85,39 +85,42 @@ const REASON = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]{10,500}$/u;
 /**
  * Makes the issuer of one key. Run it where approvals are decided, not in the application that holds the context key.
  *
- * @throws TypeError when the key or `maxLifeMs` is out of bounds.
+ * @throws TypeError when the key or `maxLifetimeMs` is out of bounds.
  * @example
  * ```ts
- * const issuer = createBreakGlassIssuer({ key, maxLifeMs: 900_000 });
+ * const issuer = createBreakGlassIssuer({ key, maxLifetimeMs: 900_000 });
  * const { token, tokenId } = issuer.issue({
  *   org: parseOrgId('0190f5d2-7b1c-7d34-9a51-3f2e8c1b7a60'),
  *   actor: 'operator:grace',
  *   approvedBy: 'operator:ada',
  *   reason: 'invoice import fails for this customer only',
  *   ticket: 'INC-4711',
- *   lifeMs: 900_000,
+ *   lifetimeMs: 900_000,
  * });
  * ```
  */
 export function createBreakGlassIssuer(options: BreakGlassIssuerOptions): BreakGlassIssuer {
-  const { key, maxLifeMs = MAX_TOKEN_LIFE_MS, now = Date.now } = options;
+  const { key, maxLifetimeMs = MAX_TOKEN_LIFE_MS, now = Date.now } = options;
   checkBreakGlassKey(key);
-  if (!(Number.isInteger(maxLifeMs) && maxLifeMs >= 1_000 && maxLifeMs <= MAX_TOKEN_LIFE_MS)) {
-    throw new TypeError('maxLifeMs must be a whole number from 1 000 to 3 600 000');
+  if (!(Number.isInteger(maxLifetimeMs) && maxLifetimeMs >= 1_000 && maxLifetimeMs <= MAX_TOKEN_LIFE_MS)) {
+    throw new TypeError('maxLifetimeMs must be a whole number from 1 000 to 3 600 000');
   }
   const secret = createSecretKey(key.secret);
   return {
-    issue: ({ org, actor, approvedBy, reason, ticket, mode = 'read', lifeMs }) => {
+    issue: ({ org, actor, approvedBy, reason, ticket, mode = 'read', lifetimeMs }) => {
       parseOrgId(org);
       refuseUnless(isPlain(actor), 'actor');
       refuseUnless(approvedBy === undefined || (isPlain(approvedBy) && approvedBy !== actor), 'approvedBy');
       refuseUnless(typeof reason === 'string' && REASON.test(reason) && reason.trim().length >= 10, 'reason');
       refuseUnless(isPlain(ticket), 'ticket');
       refuseUnless(mode === 'read' || mode === 'write', 'mode');
-      refuseUnless(Number.isInteger(lifeMs) && lifeMs >= 1_000 && lifeMs <= maxLifeMs, 'lifeMs');
+      refuseUnless(
+        Number.isInteger(lifetimeMs) && lifetimeMs >= 1_000 && lifetimeMs <= maxLifetimeMs,
+        'lifetimeMs',
+      );
       const tokenId = randomUUID();
       const issuedAtMs = Math.floor(now());
-      const expiresAtMs = issuedAtMs + lifeMs;
+      const expiresAtMs = issuedAtMs + lifetimeMs;
       const hex = Buffer.from(reason, 'utf8').toString('hex');
       const fields = [tokenId, org, mode, issuedAtMs, expiresAtMs, actor, approvedBy ?? '', ticket, hex];
       const body = `rfbg1|${key.id}|${fields.join('|')}|`;

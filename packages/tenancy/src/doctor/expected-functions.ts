@@ -4,7 +4,7 @@
  */
 import { breakGlassMigrations } from '../break-glass/migrations.ts';
 import { jobMigrations } from '../jobs/migrations.ts';
-import { tenancyMigrations } from '../migrations.ts';
+import { tenancyMigrations } from '../migrations/tenancy-migrations.ts';
 import type { InstalledFunction } from './facts.ts';
 
 const DEFINITION =

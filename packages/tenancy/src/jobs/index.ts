@@ -18,4 +18,3 @@ export type {
 export type { JobKey } from './job-keys.ts';
 export { type OnceOutcome, pruneJobMarks } from './job-marks.ts';
 export { createJobs, type JobSchema, type Jobs, type JobsOptions, type JobWorker } from './jobs.ts';
-export { type JobMigrationOptions, jobMigrations } from './migrations.ts';

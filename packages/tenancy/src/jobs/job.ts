@@ -31,8 +31,8 @@ export interface JobRequest<Payload> {
   readonly principal: Principal;
   /** Any value that survives `JSON.stringify`: at most 262 144 bytes of it. */
   readonly payload: Payload;
-  /** Time until the job is refused, ms; covers its delay and all its retries. Default: `lifeMs` of `createJobs`. */
-  readonly lifeMs?: number;
+  /** Time until the job is refused, ms; covers its delay and all its retries. Default: `lifetimeMs` of `createJobs`. */
+  readonly lifetimeMs?: number;
 }
 
 /** A job as its queue delivers it. */

@@ -40,7 +40,7 @@ export type JobsOptions<Queues, DB, Storage = undefined> = {
   /** The schema of each queue's payload. */
   readonly schemas?: { readonly [Q in keyof Queues]?: JobSchema<Queues[Q]> };
   /** Time until a job is refused, ms; covers its delay and all its retries. Default 7 days, at most 90. */
-  readonly lifeMs?: number;
+  readonly lifetimeMs?: number;
   /** Clock, ms since epoch. Default `Date.now`. */
   readonly now?: () => number;
 } & ([Storage] extends [undefined]
@@ -59,7 +59,7 @@ export interface Jobs<Queues, DB, Storage = undefined> {
    * Seals a job for a queue. Give the queue both: `id` as the job's id, `data` as its data. The adapters do.
    *
    * @throws RingfenceTenancyError `tenancy.job_invalid_field`, `tenancy.job_payload_too_large`.
-   * @throws TypeError when the payload has no JSON text, or `lifeMs` is out of bounds.
+   * @throws TypeError when the payload has no JSON text, or `lifetimeMs` is out of bounds.
    */
   seal<Queue extends keyof Queues & string>(queue: Queue, request: JobRequest<Queues[Queue]>): SealedJob;
   /** A worker of one queue. The adapters connect it to a queue's own worker. */
@@ -86,7 +86,7 @@ const DAY_MS = 86_400_000;
 /**
  * Makes the jobs of one deployment.
  *
- * @throws TypeError when the keys or `lifeMs` are malformed.
+ * @throws TypeError when the keys or `lifetimeMs` are malformed.
  * @example
  * ```ts
  * const jobs = createJobs<{ statement: { month: string } }, Database>({
@@ -107,9 +107,9 @@ export function createJobs<Queues, DB, Storage = undefined>(
 ): Jobs<Queues, DB, Storage> {
   const keys = jobKeys(options.keys, options.signingKeyId);
   const now = options.now ?? Date.now;
-  const defaultLifeMs = checkedLife(options.lifeMs ?? 7 * DAY_MS);
+  const defaultLifetimeMs = checkedLife(options.lifetimeMs ?? 7 * DAY_MS);
   return {
-    seal: (queue, { org, principal, payload, lifeMs }) => {
+    seal: (queue, { org, principal, payload, lifetimeMs }) => {
       const text: string | undefined = JSON.stringify(payload);
       if (text === undefined) throw new TypeError(`the payload for ${queue} has no JSON text`);
       refuseTooLarge(text);
@@ -121,7 +121,7 @@ export function createJobs<Queues, DB, Storage = undefined>(
         queue,
         jobId: id,
         issuedAtMs,
-        expiresAtMs: issuedAtMs + (lifeMs === undefined ? defaultLifeMs : checkedLife(lifeMs)),
+        expiresAtMs: issuedAtMs + (lifetimeMs === undefined ? defaultLifetimeMs : checkedLife(lifetimeMs)),
         kind: principal.kind ?? 'member',
         actor: principal.actor,
         requestId: principal.requestId ?? '',
@@ -145,7 +145,7 @@ export function createJobs<Queues, DB, Storage = undefined>(
   };
 }
 
-function checkedLife(lifeMs: number): number {
-  if (Number.isInteger(lifeMs) && lifeMs >= 1 && lifeMs <= 90 * DAY_MS) return lifeMs;
-  throw new TypeError('lifeMs must be a whole number from 1 to 7 776 000 000');
+function checkedLife(lifetimeMs: number): number {
+  if (Number.isInteger(lifetimeMs) && lifetimeMs >= 1 && lifetimeMs <= 90 * DAY_MS) return lifetimeMs;
+  throw new TypeError('lifetimeMs must be a whole number from 1 to 7 776 000 000');
 }

@@ -3,7 +3,7 @@
  * runs it, behind the migrations of the context.
  */
 import { identifier } from '../identifier.ts';
-import type { SqlMigration } from '../migrations.ts';
+import type { SqlMigration } from '../migrations/tenancy-migrations.ts';
 import { orgTablePolicy } from '../policies/org-table-policy.ts';
 
 /** Settings of the migrations. */

@@ -31,7 +31,7 @@ export interface PgTenancy {
  */
 export function createPgTenancy(options: TenancyOptions): PgTenancy {
   const sessions = new SessionPool(options.pool, options.preparedStatements ?? { limit: 500 });
-  const signer = new ContextSigner(options.contextKey, options.contextLifeMs ?? 60_000);
+  const signer = new ContextSigner(options.contextKey, options.contextLifetimeMs ?? 60_000);
   const now = options.now ?? Date.now;
   const take = () => sessions.take();
   return {

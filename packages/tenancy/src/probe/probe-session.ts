@@ -8,7 +8,7 @@ import { type Kysely, sql } from 'kysely';
 import { type ContextKey, ContextSigner } from '../context.ts';
 import { RingfenceTenancyError } from '../errors.ts';
 import { identifier } from '../identifier.ts';
-import { installContextKey } from '../migrations.ts';
+import { installContextKey } from '../migrations/tenancy-migrations.ts';
 import type { OrgId } from '../org-id.ts';
 import { ORG_COLUMN } from './seed-order.ts';
 

@@ -1,5 +1,5 @@
 /** Faults of code and of what surrounds the tables: views, functions, replication, activity, the declaration. */
-import { tenancyMigrations } from '../../src/index.ts';
+import { tenancyMigrations } from '../../src/migrations/index.ts';
 import { ofLayer } from '../../src/testing/mutations/mutation.ts';
 import type { Mutation } from './mutation.ts';
 

@@ -6,9 +6,9 @@
  */
 import { type Kysely, sql } from 'kysely';
 import type { Migration } from 'kysely/migration';
-import type { ContextKey } from './context.ts';
-import { hmacPads } from './hmac-pads.ts';
-import { identifier } from './identifier.ts';
+import type { ContextKey } from '../context.ts';
+import { hmacPads } from '../hmac-pads.ts';
+import { identifier } from '../identifier.ts';
 
 /** Settings of the migrations. */
 export interface TenancyMigrationOptions {
