@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -160,10 +160,28 @@ describe('doctor', () => {
       },
     ));
 
-  test('prints SARIF when asked', () => {
-    const { code, stdout } = cli('doctor', '--sarif');
-    expect(code).toBe(0);
-    expect(JSON.parse(stdout)).toMatchObject({ version: '2.1.0' });
+  test('writes SARIF beside the report, and exits with 2 when it cannot', async () => {
+    const written = () => JSON.parse(readFileSync(join(folder, 'doctor.sarif'), 'utf8'));
+    const clean = cli('doctor');
+    expect(cli('doctor', '--sarif', 'doctor.sarif')).toEqual(clean);
+    await with_(UNFORCE, FORCE, () => {
+      const { code, stdout } = cli('doctor', '--json', '--sarif', 'doctor.sarif');
+      expect(code).toBe(1);
+      const rules = JSON.parse(stdout).findings.map(({ rule }: { rule: string }) => rule);
+      expect(rules.length).toBeGreaterThan(0);
+      const { version, runs } = written();
+      expect(version).toBe('2.1.0');
+      expect(runs[0].results.map(({ ruleId }: { ruleId: string }) => ruleId)).toEqual(rules);
+      // Code scanning shows what lies in a file.
+      expect(runs[0].results[0].locations[0].physicalLocation.artifactLocation.uri).toBe(
+        'ringfence.tenancy.config.ts',
+      );
+    });
+    expect(cli('doctor', '--sarif', 'no-folder/doctor.sarif')).toMatchObject({
+      code: 2,
+      stdout: '',
+      stderr: expect.stringMatching(/^cli\.file: ENOENT/),
+    });
   });
 });
 

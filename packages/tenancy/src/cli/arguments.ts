@@ -13,7 +13,7 @@ export const USAGE = `Usage: npx @ringfence/tenancy <command> [options]
     --steps          the steps that mend the differences of a database in use, with their locks
 
   doctor             examine the database: every hazard is a rule with a remedy
-    --sarif          a SARIF 2.1.0 log in the place of the report
+    --sarif <file>   write the findings as SARIF 2.1.0, too
     --strict         warnings, too, end with exit code 1
 
   probe              attack every table as the app role, in a transaction that is rolled back (CI and staging)
@@ -32,7 +32,7 @@ const OPTIONS = {
   print: { type: 'boolean' },
   diff: { type: 'boolean' },
   steps: { type: 'boolean' },
-  sarif: { type: 'boolean' },
+  sarif: { type: 'string' },
   strict: { type: 'boolean' },
 } as const;
 

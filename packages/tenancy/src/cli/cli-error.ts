@@ -8,7 +8,7 @@ export type ExitCode = 0 | 1 | 2;
 /** Wrong usage of the command line itself. */
 export class CliError extends Error {
   override readonly name: string = 'CliError';
-  /** `cli.usage`, `cli.config` or `cli.database`. */
+  /** `cli.usage`, `cli.config`, `cli.file` or `cli.database`. */
   readonly code: string;
 
   constructor(code: string, message: string) {

@@ -11,6 +11,10 @@ import type { Terminal } from './terminal.ts';
 export interface CommandContext {
   /** Arguments. */
   readonly args: CliArguments;
+  /** Folder that paths are relative to. */
+  readonly directory: string;
+  /** The file of the configuration. */
+  readonly configFile: string;
   /** The application's declaration and wiring. */
   readonly config: TenancyCliConfig;
   /** The database of the configuration; connects at the first statement. */

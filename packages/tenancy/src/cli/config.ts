@@ -33,14 +33,23 @@ export interface TenancyCliConfig {
 const NAMES = ['ringfence.tenancy.config.ts', 'ringfence.tenancy.config.mjs', 'ringfence.tenancy.config.js'];
 
 /**
- * Loads the configuration: the file named, or the first of the known names in `directory`.
+ * The file of the configuration: the one named, or the first of the known names in `directory`.
  *
  * @throws CliError `cli.config`.
  */
-export async function loadConfig(directory: string, named: string | undefined): Promise<TenancyCliConfig> {
+export function configFile(directory: string, named: string | undefined): string {
   const paths = (named === undefined ? NAMES : [named]).map((name) => resolve(directory, name));
   const path = paths.find((one) => existsSync(one));
   if (path === undefined) throw new CliError('cli.config', missing(directory, named));
+  return path;
+}
+
+/**
+ * Loads the configuration of a file.
+ *
+ * @throws CliError `cli.config`.
+ */
+export async function loadConfig(path: string): Promise<TenancyCliConfig> {
   let module: Readonly<Record<string, unknown>>;
   try {
     module = await import(pathToFileURL(path).href);

@@ -8,7 +8,7 @@ import pg from 'pg';
 import { type CliArguments, type CommandName, parseArguments, USAGE } from './arguments.ts';
 import { CliError, causeText, type ExitCode, shownError } from './cli-error.ts';
 import type { Command, CommandResult } from './command.ts';
-import { loadConfig } from './config.ts';
+import { configFile, loadConfig } from './config.ts';
 import { doctorCommand } from './doctor-command.ts';
 import { policiesCommand } from './policies-command.ts';
 import { probeCommand } from './probe-command.ts';
@@ -63,13 +63,14 @@ async function runCommand(
   directory: string,
   terminal: Terminal,
 ): Promise<CommandResult> {
-  const config = await loadConfig(directory, args.text['config']);
+  const file = configFile(directory, args.text['config']);
+  const config = await loadConfig(file);
   const pool = new pg.Pool({ connectionString: config.connectionString, max: 2 });
   pool.on('error', () => {}); // the statement under way reports a lost connection
   const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) });
   try {
     if (!args.on.has('print')) await reach(pool);
-    return await COMMANDS[command]({ args, config, db, terminal });
+    return await COMMANDS[command]({ args, directory, configFile: file, config, db, terminal });
   } finally {
     await db.destroy();
   }
