@@ -1,5 +1,9 @@
 /** The page docs/audit-append.md shows code that compiles and does what the page says. */
-import { atCommit, createTenancy, type OrgDb } from '@ringfence/tenancy';
+// #region imports
+import { atCommit } from '@ringfence/tenancy';
+// #endregion
+
+import { createTenancy, type OrgDb } from '@ringfence/tenancy';
 import { installContextKey, tenancyMigrations } from '@ringfence/tenancy/migrations';
 import { type Kysely, sql } from 'kysely';
 import pg from 'pg';

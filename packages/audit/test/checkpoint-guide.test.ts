@@ -1,20 +1,28 @@
 /** The guide docs/audit-checkpoints.md: its code runs, and is what the page shows. */
-import { generateKeyPairSync } from 'node:crypto';
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
-import { snippetDrift } from '../../../tools/doc-snippets.ts';
+// #region imports
 import {
   createCheckpointer,
   createDeploymentLog,
-  deploymentLeaf,
   httpTimestampAuthority,
   httpWitness,
   localSigner,
   timestampNote,
   verifierKeyOf,
-} from '../src/checkpoint/index.ts';
+} from '@ringfence/audit/checkpoint';
+import { auditMigrations } from '@ringfence/audit/migrations';
+import {
+  openCheckpoint,
+  parseVerifierKey,
+  verifyConsistency,
+  verifyInclusion,
+} from '@ringfence/audit/verify';
+// #endregion
+
+import { generateKeyPairSync } from 'node:crypto';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { snippetDrift } from '../../../tools/doc-snippets.ts';
+import { deploymentLeaf } from '../src/checkpoint/index.ts';
 import type { OrgId } from '../src/index.ts';
-import { auditMigrations } from '../src/migrations.ts';
-import { openCheckpoint, parseVerifierKey, verifyConsistency, verifyInclusion } from '../src/verify/index.ts';
 import { formatVerifierKey, verifierKey } from '../src/verify/signed-note.ts';
 import { type CheckpointFixture, checkpointFixture } from './checkpoint-fixture.ts';
 import { errorOf } from './fixture.ts';

@@ -1,13 +1,22 @@
 /** The page docs/audit-guards.md shows code that compiles, and the rules there are. */
-import { readFileSync, writeFileSync } from 'node:fs';
+// #region doctor_imports
+import { auditDoctor, formatAuditDoctor } from '@ringfence/audit/doctor';
+// #endregion
+
+// #region capture_imports
+import { type CaptureOptions, captureTriggers } from '@ringfence/audit/capture';
+// #endregion
+
+// #region telemetry_imports
 import { metrics, trace } from '@opentelemetry/api';
+import { traced } from '@ringfence/audit/otel';
+// #endregion
+
+import { readFileSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { snippetDrift } from '../../../tools/doc-snippets.ts';
-import { type CaptureOptions, captureTriggers } from '../src/capture/index.ts';
 import { AUDIT_RULES } from '../src/doctor/doctor.ts';
-import { auditDoctor, formatAuditDoctor } from '../src/doctor/index.ts';
 import type { Audit, EventCatalogue, QueryExecutor } from '../src/index.ts';
-import { traced } from '../src/otel/index.ts';
 
 const PAGE = new URL('../../../docs/audit-guards.md', import.meta.url);
 

@@ -2,6 +2,10 @@
  * The restore drill of docs/audit-operating.md, played as it stands there: a database with the migrations and nothing else,
  * the commands of the page, and what they print, to the byte but for hashes and names of this run.
  */
+// #region restore_imports
+import { restoreLog } from '@ringfence/audit/write-once';
+// #endregion
+
 import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,7 +19,7 @@ import { createTestDatabase, type TestDatabase } from '../../../tools/test-datab
 import { createAudit, type OrgId } from '../src/index.ts';
 import { auditMigrations } from '../src/migrations.ts';
 import { createPersonalAudit } from '../src/personal/index.ts';
-import { createWriteOnceCopy, directoryStore, restoreLog } from '../src/write-once/index.ts';
+import { createWriteOnceCopy, directoryStore } from '../src/write-once/index.ts';
 import { ORIGIN } from './checkpoint-fixture.ts';
 import { type CopyFixture, copyFixture } from './copy-fixture.ts';
 import { kyselyOf, type Tables } from './fixture.ts';

@@ -1,8 +1,12 @@
 /** The lag of sealing, signing and copying as metrics of the real OpenTelemetry SDK, over a real log. */
+// #region lag_imports
+import { metrics } from '@opentelemetry/api';
+import { measureLag } from '@ringfence/audit/otel';
+// #endregion
+
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { metrics } from '@opentelemetry/api';
 import {
   AggregationTemporality,
   InMemoryMetricExporter,
@@ -12,7 +16,6 @@ import {
 import { sql } from 'kysely';
 import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest';
 import type { OrgId } from '../src/index.ts';
-import { measureLag } from '../src/otel/index.ts';
 import { directoryStore, type WriteOnceCopy } from '../src/write-once/index.ts';
 import { type CopyFixture, copyFixture } from './copy-fixture.ts';
 

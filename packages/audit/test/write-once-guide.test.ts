@@ -1,4 +1,10 @@
 /** The guide docs/audit-write-once.md, run against a server on loopback; its commands too. */
+// #region imports
+import { auditMigrations } from '@ringfence/audit/migrations';
+import { lockedBucket } from '@ringfence/audit/s3';
+import { createWriteOnceCopy, verifyWriteOnceCopy } from '@ringfence/audit/write-once';
+// #endregion
+
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,9 +12,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { snippetDrift } from '../../../tools/doc-snippets.ts';
-import { auditMigrations } from '../src/migrations.ts';
-import { lockedBucket } from '../src/s3/index.ts';
-import { createWriteOnceCopy, directoryStore, verifyWriteOnceCopy } from '../src/write-once/index.ts';
+import { directoryStore } from '../src/write-once/index.ts';
 import { type CopyFixture, CREDENTIALS, copyFixture } from './copy-fixture.ts';
 import { type LoopbackS3, loopbackS3 } from './loopback-s3.ts';
 

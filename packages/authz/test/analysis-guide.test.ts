@@ -1,8 +1,11 @@
+// #region imports
+import { analyze, diff, implies } from '@ringfence/authz/analyze';
+// #endregion
+
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { snippetDrift } from '../../../tools/doc-snippets.ts';
 import { RULES } from '../src/analyze/finding.ts';
-import { analyze, diff, implies } from '../src/analyze/index.ts';
 import { type Policy, policyFromJSON } from '../src/index.ts';
 import { policy as ledger } from './model.ts';
 

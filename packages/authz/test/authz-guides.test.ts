@@ -1,19 +1,20 @@
 /** The pages docs/authz-cedar.md and docs/authz-migration.md: their code is this code, and it does what they say. */
+// #region imports
+import { definePolicy, equals, lessThan, mfa, type Policy, principal, resource } from '@ringfence/authz';
+// #endregion
+
+// #region rbac_imports
+import { assertAllowed } from '@ringfence/authz';
+// #endregion
+
+// #region export_imports
+import { decisionInputs } from '@ringfence/authz';
+import { cedarPolicy, cedarRequest } from '@ringfence/authz/cedar';
+// #endregion
+
 import { expect, test } from 'vitest';
 import { snippetDrift } from '../../../tools/doc-snippets.ts';
-import { cedarPolicy, cedarRequest } from '../src/cedar/index.ts';
-import {
-  assertAllowed,
-  decisionInputs,
-  definePolicy,
-  equals,
-  lessThan,
-  mfa,
-  type Policy,
-  parseOrgId,
-  principal,
-  resource,
-} from '../src/index.ts';
+import { parseOrgId } from '../src/index.ts';
 import { unsafeSessionFacts } from '../src/testing/index.ts';
 import { CedarProcess } from './cedar-process.ts';
 
@@ -91,10 +92,11 @@ const request = cedarRequest(policy, decisionInputs(decision));
 // #endregion
 
 test.each([
-  ['authz-cedar.md', ['policy', 'export']],
-  ['authz-migration.md', ['policy', 'rbac', 'shadow']],
+  ['authz-cedar.md', ['imports', 'policy', 'export_imports', 'export']],
+  ['authz-migration.md', ['imports', 'policy', 'rbac_imports', 'rbac', 'shadow']],
 ] as const)('%s shows code that is compiled and run', (name, shown) => {
-  const others = ['policy', 'rbac', 'shadow', 'export'].filter((region) => !shown.includes(region as never));
+  const all = ['imports', 'rbac_imports', 'export_imports', 'policy', 'rbac', 'shadow', 'export'];
+  const others = all.filter((region) => !shown.includes(region as never));
   const drift = snippetDrift(page(name), [new URL(import.meta.url)]);
   expect(drift).toEqual(others.map((region) => `region ${region} is not shown`));
 });

@@ -1,9 +1,8 @@
 /** The page docs/authz-keys.md: its code is this code, and it does what the page says. */
-import { createSecretKey, randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { afterAll, expect, test } from 'vitest';
-import { snippetDrift } from '../../../tools/doc-snippets.ts';
-import { assertWithinCeiling, type OrgId, type Policy, parseOrgId } from '../src/index.ts';
+// #region ceiling_imports
+import { assertWithinCeiling, type OrgId, type Policy } from '@ringfence/authz';
+// #endregion
+
 // #region imports
 import {
   type ApiKeyStore,
@@ -13,11 +12,18 @@ import {
   createApiKeys,
   createCredentials,
   Secret,
-} from '../src/keys/index.ts';
+} from '@ringfence/authz/keys';
+import type { Revocations, SessionDirectory, VerifiedSession } from '@ringfence/authz/session';
+import { memoryCredentialStore } from '@ringfence/authz/testing';
 // #endregion
+
+import { createSecretKey, randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { afterAll, expect, test } from 'vitest';
+import { snippetDrift } from '../../../tools/doc-snippets.ts';
+import { parseOrgId } from '../src/index.ts';
 import { KeyFormat } from '../src/keys/key-format.ts';
-import type { Revocations, SessionDirectory, VerifiedSession } from '../src/session/index.ts';
-import { memoryApiKeyStore, memoryCredentialStore } from '../src/testing/index.ts';
+import { memoryApiKeyStore } from '../src/testing/index.ts';
 import { KeyWorld, type keyResources } from './keys-fixture.ts';
 import { ORG_A, TestIssuer } from './session-fixture.ts';
 

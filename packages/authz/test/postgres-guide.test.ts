@@ -1,4 +1,12 @@
 /** The page docs/authz-postgres.md: its code is this code, and it does what the page says on PostgreSQL. */
+// #region revocations_imports
+import { Revocations } from '@ringfence/authz/session';
+// #endregion
+
+// #region list_imports
+import { whereFilter } from '@ringfence/authz/kysely';
+// #endregion
+
 import { createSecretKey, randomBytes } from 'node:crypto';
 // #region imports
 import { authzMigrations } from '@ringfence/authz/migrations';
@@ -16,8 +24,6 @@ import { snippetDrift } from '../../../tools/doc-snippets.ts';
 import { createTestDatabase, type TestDatabase } from '../../../tools/test-database.ts';
 import type { OrgId } from '../src/index.ts';
 import { type ApiKeys, createApiKeys } from '../src/keys/index.ts';
-import { whereFilter } from '../src/kysely.ts';
-import { Revocations } from '../src/session/index.ts';
 import { FEED, KeyWorld, type keyResources } from './keys-fixture.ts';
 import { ORG_A, TestIssuer } from './session-fixture.ts';
 

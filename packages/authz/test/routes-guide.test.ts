@@ -1,60 +1,14 @@
-import express, { type Express } from 'express';
-import Fastify, { type FastifyInstance } from 'fastify';
-import { Hono } from 'hono';
+// #region matrix_imports
+import { type DeclaredRoute, denialMatrix } from '@ringfence/authz/testing';
+import type { Hono } from 'hono';
+// #endregion
+
 import { expect, test } from 'vitest';
 import { snippetDrift } from '../../../tools/doc-snippets.ts';
-import * as onExpress from '../src/express/index.ts';
-import * as onFastify from '../src/fastify/index.ts';
-import * as onHono from '../src/hono/index.ts';
-import { type DeclaredRoute, denialMatrix } from '../src/testing/index.ts';
-import { entries, people, policy, sessions } from './routes-guide.ts';
-
-// #region hono
-export function honoApp(): Hono {
-  const routes = onHono.createRoutes({
-    policy,
-    context: (c) => sessions.context(c.req.header('authorization')),
-  });
-  routes.get('/health', { public: 'liveness probe, holds no data' }, (c) => c.text('ok'));
-  routes.get(
-    '/entries/:id',
-    { action: 'entry.read', load: (c) => entries.find(c.req.param('id')) },
-    (c, { resource }) => c.json(resource),
-  );
-  return routes.install(new Hono());
-}
-// #endregion
-
-// #region express
-export function expressApp(): Express {
-  const routes = onExpress.createRoutes({
-    policy,
-    context: (req) => sessions.context(req.get('authorization')),
-  });
-  routes.use('parses JSON bodies', express.json());
-  routes.get(
-    '/entries/:id',
-    { action: 'entry.read', load: (req) => entries.find(req.params.id) },
-    (_req, res, { resource }) => res.json(resource),
-  );
-  return routes.install(express());
-}
-// #endregion
-
-// #region fastify
-export function fastifyApp(): FastifyInstance {
-  const routes = onFastify.createRoutes({
-    policy,
-    context: (request) => sessions.context(request.headers.authorization),
-  });
-  routes.get(
-    '/entries/:id',
-    { action: 'entry.read', load: (request) => entries.find(request.params.id) },
-    (_request, _reply, { resource }) => resource,
-  );
-  return routes.install(Fastify()); // before plugins and other routes
-}
-// #endregion
+import { entries, people, policy } from './guides/application.ts';
+import { expressApp } from './guides/routes-express.ts';
+import { fastifyApp } from './guides/routes-fastify.ts';
+import { honoApp } from './guides/routes-hono.ts';
 
 // #region matrix
 export async function deniesWhatThePolicyDenies(app: Hono, routes: readonly DeclaredRoute[]): Promise<void> {
@@ -79,7 +33,10 @@ export async function deniesWhatThePolicyDenies(app: Hono, routes: readonly Decl
 
 test('the snippets of the page are this code', () => {
   expect(
-    snippetDrift(new URL('../../../docs/authz-routes.md', import.meta.url), [new URL(import.meta.url)]),
+    snippetDrift(new URL('../../../docs/authz-routes.md', import.meta.url), [
+      new URL(import.meta.url),
+      ...['hono', 'express', 'fastify'].map((name) => new URL(`./guides/routes-${name}.ts`, import.meta.url)),
+    ]),
   ).toEqual([]);
 });
 

@@ -1,7 +1,5 @@
-import { expect, test } from 'vitest';
-import { snippetDrift } from '../../../tools/doc-snippets.ts';
-import { type OrgId, type Policy, stepUpParameters } from '../src/index.ts';
-// #region setup
+// #region imports
+import { type OrgId, type Policy, stepUpParameters } from '@ringfence/authz';
 import {
   AuthzSessionInsufficientError,
   createSessionGuard,
@@ -9,8 +7,12 @@ import {
   type OrgAssurance,
   Revocations,
   type SessionDirectory,
-} from '../src/session/index.ts';
+} from '@ringfence/authz/session';
+// #endregion
 
+import { expect, test } from 'vitest';
+import { snippetDrift } from '../../../tools/doc-snippets.ts';
+// #region setup
 export function sessions(directory: SessionDirectory<'owner'>) {
   const revocations = new Revocations();
   const verifier = createTokenVerifier({

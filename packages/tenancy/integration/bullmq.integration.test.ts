@@ -1,8 +1,11 @@
-import { randomUUID } from 'node:crypto';
+// #region bullmq_imports
+import { addJob, jobProcessor } from '@ringfence/tenancy/bullmq';
 import { Queue, Worker } from 'bullmq';
+// #endregion
+
+import { randomUUID } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
-import { addJob, jobProcessor } from '../src/bullmq/index.ts';
 import type { JobHandler } from '../src/jobs/index.ts';
 import { ORG_A, ORG_B, type Tables } from '../test/fixture.ts';
 import { BOB, type JobsFixture, jobsFixture, type Queues } from '../test/jobs-fixture.ts';

@@ -1,4 +1,15 @@
 /** The guide docs/break-glass.md, run: each of its TypeScript blocks is a region of this file, its SQL is executed. */
+// #region imports
+import {
+  type BreakGlassAudit,
+  breakGlass,
+  breakGlassPolicies,
+  createBreakGlassIssuer,
+  revokeBreakGlass,
+} from '@ringfence/tenancy/break-glass';
+import { breakGlassMigrations, installBreakGlassKey } from '@ringfence/tenancy/migrations';
+// #endregion
+
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { sql } from 'kysely';
@@ -6,14 +17,7 @@ import pg from 'pg';
 import { expect, inject, test } from 'vitest';
 import { onlyFence, snippetDrift } from '../../../tools/doc-snippets.ts';
 import { createTestDatabase } from '../../../tools/test-database.ts';
-import {
-  type BreakGlassAudit,
-  breakGlass,
-  breakGlassPolicies,
-  createBreakGlassIssuer,
-  revokeBreakGlass,
-} from '../src/break-glass/index.ts';
-import { breakGlassMigrations, installBreakGlassKey, tenancyMigrations } from '../src/migrations/index.ts';
+import { tenancyMigrations } from '../src/migrations/index.ts';
 import { checked, orgTablePolicy } from '../src/policies/index.ts';
 import { codeOf, kyselyOf, ORG_A, ORG_B } from './fixture.ts';
 

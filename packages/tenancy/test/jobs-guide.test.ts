@@ -1,12 +1,23 @@
 /** The guide docs/jobs.md, run: each of its marked snippets is a region of this file, or of the tests on Redis. */
-import { readFileSync } from 'node:fs';
-import { Logger, makeWorkerUtils, runOnce } from 'graphile-worker';
-import pg from 'pg';
+// #region imports
+import { createJobs, pruneJobMarks } from '@ringfence/tenancy/jobs';
+// #endregion
+
+// #region boss_imports
+import { sendJob, workJobs } from '@ringfence/tenancy/pg-boss';
 import { PgBoss } from 'pg-boss';
+// #endregion
+
+// #region graphile_imports
+import { addJob, jobTask } from '@ringfence/tenancy/graphile-worker';
+import { runOnce } from 'graphile-worker';
+// #endregion
+
+import { Logger, makeWorkerUtils } from 'graphile-worker';
+import pg from 'pg';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
-import { addJob, jobTask } from '../src/graphile-worker/index.ts';
-import { createJobs, type JobRefusal, type Jobs, pruneJobMarks } from '../src/jobs/index.ts';
-import { sendJob, workJobs } from '../src/pg-boss/index.ts';
+import { snippetDrift } from '../../../tools/doc-snippets.ts';
+import type { JobRefusal, Jobs } from '../src/jobs/index.ts';
 import { ORG_A as org, type Tables } from './fixture.ts';
 import { type JobsFixture, jobsFixture } from './jobs-fixture.ts';
 
@@ -102,15 +113,13 @@ it('runs on Graphile Worker', async () => {
   await pgPool.end();
 });
 
-it('every marked snippet of the guide is a region of a test', () => {
-  const read = (path: string) => readFileSync(new URL(path, import.meta.url), 'utf8');
-  const guide = read('../../../docs/jobs.md');
-  const source = read('./jobs-guide.test.ts') + read('../integration/bullmq.integration.test.ts');
-  const snippets = [...guide.matchAll(/<!-- snippet: (\w+) -->\n```ts\n([\s\S]*?)```/g)];
-  expect(snippets).toHaveLength(7);
-  for (const [, name = '', snippet] of snippets) {
-    const region = new RegExp(`^( *)// #region ${name}\\n([\\s\\S]*?)^ *// #endregion`, 'm').exec(source);
-    const [, indent = '', lines = ''] = region ?? [];
-    expect(snippet, name).toBe(lines.replaceAll(new RegExp(`^${indent}`, 'gm'), ''));
-  }
+it('every snippet of the guide is a region of a test', () => {
+  const sources = ['./jobs-guide.test.ts', '../integration/bullmq.integration.test.ts'];
+  const guide = new URL('../../../docs/jobs.md', import.meta.url);
+  expect(
+    snippetDrift(
+      guide,
+      sources.map((path) => new URL(path, import.meta.url)),
+    ),
+  ).toEqual([]);
 });

@@ -1,9 +1,9 @@
 /** What the guide about routes takes for granted: a policy, a session look-up, and entries. */
-import type { RequestContext } from '../src/index.ts';
-import type { Role } from './model.ts';
-import { type Entry, personOf, entries as rows } from './routes-fixture.ts';
+import type { RequestContext } from '../../src/index.ts';
+import type { Role } from '../model.ts';
+import { type Entry, personOf, entries as rows } from '../routes-fixture.ts';
 
-export { policy } from './model.ts';
+export { policy } from '../model.ts';
 
 export const sessions = {
   context: async (authorization: string | undefined): Promise<RequestContext<Role> | undefined> =>
