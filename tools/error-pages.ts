@@ -1,13 +1,34 @@
 /**
  * Generates `docs/errors.md` from the `errors.ts` of each package: every code of the union carries a comment
- * `cause. Fix: what to do.`, and a code without one fails the check. `--check` compares instead of writing.
+ * `cause. Fix: what to do.`, and a code without one fails the check; so does a code of a command line that has no row here. `--check` compares instead of writing.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { globSync, readFileSync, writeFileSync } from 'node:fs';
 
 const PACKAGES = ['tenancy', 'crypto', 'audit', 'authz'];
 const OUT = 'docs/errors.md';
 const UNION = /export type (\w+ErrorCode) =\n([\s\S]*?);\n/;
 const MEMBER = /(?:\/\*\*([\s\S]*?)\*\/\s*)?\| '([a-z_]+\.[a-z_]+)'/g;
+/** Codes of the command lines: cause and fix. */
+const CLI_CODES = {
+  'cli.usage': ['The arguments are wrong; nothing was done.', 'see `--help`.'],
+  'cli.config': [
+    'There is no configuration, or one that does not load.',
+    'see the message; `--config` names another file.',
+  ],
+  'cli.file': [
+    'A file or folder is not there, or cannot be read, written or understood.',
+    'see the message.',
+  ],
+  'cli.database': [
+    'The database is not there, does not let the role in, or does not hold what is asked for.',
+    'look at the URL and the role; run the migrations.',
+  ],
+  'cli.not_confirmed': [
+    'The id that was typed is not that of the organisation; nothing was done.',
+    'type it again.',
+  ],
+  'cli.unexpected': ['An error without a code, of the database for one.', 'see the message.'],
+} as const;
 
 const lines = [
   '# Error codes',
@@ -28,6 +49,30 @@ for (const name of PACKAGES) {
   }
   lines.push('');
 }
+lines.push(
+  '## Command lines',
+  '',
+  'Besides those of its package a command line has these.',
+  '',
+  '| code | of | cause | fix |',
+  '|---|---|---|---|',
+);
+const told = new Map(
+  PACKAGES.map((name) => {
+    const sources = globSync(`packages/${name}/src/{cli,checkpoint}/*.ts`).map((file) =>
+      readFileSync(file, 'utf8'),
+    );
+    return [name, new Set([...sources.join('').matchAll(/'(cli\.[a-z_]+)'/g)].map(([, code]) => code))];
+  }),
+);
+for (const [code, [cause, fix]] of Object.entries(CLI_CODES)) {
+  const of = PACKAGES.filter((name) => told.get(name)?.has(code));
+  if (of.length === 0) missing.push(`no command line: ${code}`);
+  lines.push(`| \`${code}\` | ${of.join(', ')} | ${cause} | ${fix} |`);
+}
+for (const [name, codes] of told)
+  for (const code of codes) if (!Object.hasOwn(CLI_CODES, code ?? '')) missing.push(`${name}: ${code}`);
+lines.push('');
 if (missing.length > 0) {
   console.error(`codes without "cause. Fix: what to do." in the source:\n  ${missing.join('\n  ')}`);
   process.exit(1);
