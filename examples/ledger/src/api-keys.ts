@@ -4,7 +4,7 @@
  */
 import type { IssuedKey } from '@ringfence/authz/keys';
 import { v7 as uuidv7 } from 'uuid';
-import { decide, guarded } from './guarded.ts';
+import { decide, guardedWithoutKeys } from './guarded.ts';
 import type { Ledger } from './ledger.ts';
 import type { LedgerAction, Role } from './policy.ts';
 import { recordingRefusals } from './refusals.ts';
@@ -52,7 +52,7 @@ export async function createKey(ledger: Ledger, session: Session, wanted: NewKey
       lifetimeMs,
     }),
   );
-  await guarded(ledger, session, async ({ authorize, record }) => {
+  await guardedWithoutKeys(ledger, session, async ({ authorize, record }) => {
     authorize('apiKey.create', { id: requestId });
     const expiresAt = new Date(issued.expiresAt).toISOString();
     const data = { name, roles: [...roles], actions: [...actions], expiresAt };
@@ -61,7 +61,7 @@ export async function createKey(ledger: Ledger, session: Session, wanted: NewKey
   return issued;
 }
 
-/** Thrown when the organisation has no such key, or it has ended. */
+/** Thrown when the organisation has no such key, or it has expired. */
 export class KeyNotFoundError extends Error {
   override readonly name: string = 'KeyNotFoundError';
   /** Stable machine-readable code. */
@@ -69,16 +69,19 @@ export class KeyNotFoundError extends Error {
 }
 
 /**
- * Ends a key.
+ * Ends a key, in one transaction with its event; then the processes that used it a moment ago are told. Whoever could not
+ * tell them ends it again; untold, they hear of it when they read its record anew, within seconds.
  *
- * @throws KeyNotFoundError when the organisation has no such key, or it has ended.
+ * @throws KeyNotFoundError when the organisation has no such key, or it has expired.
  */
 export async function revokeKey(ledger: Ledger, session: Session, id: string): Promise<void> {
-  await decide(ledger, session, 'apiKey.revoke', { id });
-  const ended = await ledger.apiKeys.revoke({ kind: 'key', org: session.org, id });
-  if (ended === 0) throw new KeyNotFoundError(`no key ${id} in this organisation that is still alive`);
-  await guarded(ledger, session, async ({ authorize, record }) => {
+  const selection = { kind: 'key', org: session.org, id } as const;
+  await guardedWithoutKeys(ledger, session, async ({ db, authorize, record }) => {
     authorize('apiKey.revoke', { id });
+    const ended = await ledger.apiKeyStoreIn(db).revoke(selection, Date.now());
+    if (ended.length === 0)
+      throw new KeyNotFoundError(`no key ${id} in this organisation that is still alive`);
     await record('api_key.revoked', { target: id, outcome: 'success' });
   });
+  await ledger.apiKeys.revoke(selection);
 }

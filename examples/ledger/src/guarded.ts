@@ -1,5 +1,6 @@
 /**
  * A guarded request: decision → org handle → sealed fields → write and audit event in one transaction.
+ * One that opens and seals nothing needs no keys.
  * Invariants: no commit without a decision that allowed something and without an audit event, which commits with it; a
  * refusal is recorded although the transaction it stopped leaves nothing. That the decision is about what the body does
  * is the body's business.
@@ -17,16 +18,20 @@ import { recordingRefusals } from './refusals.ts';
 import { columns, type Database } from './schema.ts';
 import type { Access, Session } from './session.ts';
 
-/** What the body of a guarded request works with. */
-export interface Guarded {
-  /** The transaction, bound to the organisation of the session; sealed columns are written sealed and read opened. */
+/** What the body of a guarded request that opens and seals nothing works with. */
+export interface Deciding {
+  /** The transaction, bound to the organisation of the session. */
   readonly db: Kysely<Database>;
-  /** The organisation's leased keys, for files. */
-  readonly keys: OrgKeys;
   /** Decides, and throws unless the policy allows. */
   authorize(action: LedgerAction, resource: ResourceFacts): void;
   /** Queues the audit event: it commits with the change, in the flight of COMMIT. */
   record<N extends EventName<typeof events>>(type: N, event: EventInput<(typeof events)[N]>): Promise<void>;
+}
+
+/** What the body of a guarded request works with: sealed columns are written sealed and read opened. */
+export interface Guarded extends Deciding {
+  /** The organisation's leased keys, for files. */
+  readonly keys: OrgKeys;
 }
 
 /** The facts of a resource that the policy may look at. The organisation is the session's own: rows come through its handle. */
@@ -45,7 +50,7 @@ export class UnguardedRequestError extends Error {
 }
 
 /** Queues the audit event of a change. */
-type RecordEvent = Guarded['record'];
+type RecordEvent = Deciding['record'];
 
 /** Runs an effect in a transaction of one organisation; undefined when the effect had been committed before. */
 type Transact = <R>(effect: (trx: OrgTransaction<Database>) => Promise<R>) => Promise<R | undefined>;
@@ -56,11 +61,20 @@ export async function guarded<T>(
   session: Session,
   body: (request: Guarded) => Promise<T>,
 ): Promise<T> {
-  const handle = ledger.tenancy.forOrg(session.org, session.principal);
-  const transact: Transact = (effect) => handle.transaction().execute(effect);
-  const done = await withLease(() => guardedBy(ledger, session, transact, body));
-  if (done === undefined) throw new UnguardedRequestError('the transaction did not run the request');
-  return done.value;
+  const request = { open: leasing(ledger, session), body };
+  return await withLease(() => inTransaction(ledger, session, request));
+}
+
+/**
+ * Runs `body` as a guarded request that opens and seals nothing, and asks for no keys of the organisation: who may do what
+ * is changed, and the log is read, also while the organisation's key is off, and when it is shredded.
+ */
+export async function guardedWithoutKeys<T>(
+  ledger: Ledger,
+  session: Session,
+  body: (request: Deciding) => Promise<T>,
+): Promise<T> {
+  return await inTransaction(ledger, session, { open: async () => (db) => ({ db }), body });
 }
 
 /** Runs `body` as the effect of a job, on behalf of who enqueued it; undefined when an earlier run has committed it. */
@@ -74,7 +88,7 @@ export async function guardedOnce<T>(
     const outcome = await once(effect);
     return outcome.ran ? outcome.result : undefined;
   };
-  return await guardedBy(ledger, session, transact, body);
+  return await guardedBy(ledger, session, transact, { open: leasing(ledger, session), body });
 }
 
 /**
@@ -119,20 +133,42 @@ async function withLease<T>(run: () => Promise<T>): Promise<T> {
   });
 }
 
-async function guardedBy<T>(
+/** Gets what a request needs before its transaction begins; then, how the body sees that transaction. */
+type Open<C> = () => Promise<(trx: OrgTransaction<Database>) => C>;
+
+function leasing({ keyring }: Ledger, { org }: Session): Open<Pick<Guarded, 'db' | 'keys'>> {
+  return async () => {
+    const keys = await keyring.org(org);
+    return (trx) => ({ db: withEncryption(trx, keys, columns), keys });
+  };
+}
+
+interface Request<C, T> {
+  readonly open: Open<C>;
+  readonly body: (request: C & Pick<Deciding, 'authorize' | 'record'>) => Promise<T>;
+}
+
+async function inTransaction<C, T>(ledger: Ledger, session: Session, request: Request<C, T>): Promise<T> {
+  const handle = ledger.tenancy.forOrg(session.org, session.principal);
+  const transact: Transact = (effect) => handle.transaction().execute(effect);
+  const done = await guardedBy(ledger, session, transact, request);
+  if (done === undefined) throw new UnguardedRequestError('the transaction did not run the request');
+  return done.value;
+}
+
+async function guardedBy<C, T>(
   ledger: Ledger,
   session: Session,
   transact: Transact,
-  body: (request: Guarded) => Promise<T>,
+  { open, body }: Request<C, T>,
 ): Promise<{ readonly value: T } | undefined> {
   let decided = false;
   return await recordingRefusals(ledger, session, async () => {
     const access = await session.admit();
-    const keys = await ledger.keyring.org(session.org);
+    const opened = await open();
     return await recorded(ledger, transact, async (trx, record) => {
       const value = await body({
-        db: withEncryption(trx, keys, columns),
-        keys,
+        ...opened(trx),
         authorize: (action, resource) => {
           requireAllowed(session, access, action, resource);
           decided = true;

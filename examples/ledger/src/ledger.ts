@@ -6,7 +6,7 @@
 import { createSecretKey } from 'node:crypto';
 import { type Audit, createAudit } from '@ringfence/audit';
 import { type ApiKeyStore, type ApiKeys, createApiKeys } from '@ringfence/authz/keys';
-import { postgresApiKeyStore, postgresRevocations } from '@ringfence/authz/postgres';
+import { type OrgWork, postgresApiKeyStore, postgresRevocations } from '@ringfence/authz/postgres';
 import { type IssuerConfig, Revocations } from '@ringfence/authz/session';
 import { createKeyring, type Keyring, type KmsProvider } from '@ringfence/crypto';
 import { postgresKeyStore } from '@ringfence/crypto/postgres';
@@ -69,6 +69,8 @@ export interface Ledger {
   readonly apiKeys: ApiKeys<LedgerResources>;
   /** Where they are stored: their MACs, never the keys. */
   readonly apiKeyStore: ApiKeyStore;
+  /** The same in a transaction of an organisation, so that its change commits with whatever else the transaction does. */
+  readonly apiKeyStoreIn: (trx: Kysely<Database>) => ApiKeyStore;
   /** How long an admission counts, ms. */
   readonly admissionMaxAgeMs: number;
   /** The audit log. */
@@ -125,10 +127,11 @@ export async function createLedger(config: LedgerConfig): Promise<Ledger> {
   const identity = createIdentity(tenancy, config.issuers, revocations);
   const unfollow = await feed.follow(revocations);
   const { admissionMaxAgeMs = 1_000 } = config;
-  const apiKeyStore = postgresApiKeyStore({
-    db: keyStore, // a key is looked up before its organisation is known: not by the app role
-    inOrg: (org, work) => work(tenancy.forOrg(org, { actor: 'system:keys', kind: 'system' })),
-  });
+  // A key is looked up before its organisation is known: not by the app role.
+  const apiKeysBehind = (inOrg: OrgWork) => postgresApiKeyStore({ db: keyStore, inOrg });
+  const apiKeyStore = apiKeysBehind((org, work) =>
+    work(tenancy.forOrg(org, { actor: 'system:keys', kind: 'system' })),
+  );
   const apiKeys = createApiKeys({
     prefix: 'ledger',
     type: 'live',
@@ -160,6 +163,7 @@ export async function createLedger(config: LedgerConfig): Promise<Ledger> {
     identity,
     apiKeys,
     apiKeyStore,
+    apiKeyStoreIn: (trx) => apiKeysBehind((_, work) => work(trx)),
     admissionMaxAgeMs,
     audit,
     jobs: createJobs<Queues, Database, OrgObjects>({

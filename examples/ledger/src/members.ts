@@ -4,7 +4,7 @@
  * halves of a separated duty; an organisation keeps an owner, also when two owners take the role from each other at once.
  */
 import { assertWithinCeiling } from '@ringfence/authz';
-import { guarded } from './guarded.ts';
+import { guardedWithoutKeys } from './guarded.ts';
 import { actorOf } from './identity.ts';
 import type { Ledger } from './ledger.ts';
 import { analysis, policy, type Role } from './policy.ts';
@@ -42,7 +42,7 @@ export async function giveRoles(
   userId: string,
   roles: readonly Role[],
 ): Promise<void> {
-  await guarded(ledger, session, async ({ db, authorize, record }) => {
+  await guardedWithoutKeys(ledger, session, async ({ db, authorize, record }) => {
     // Decided on the id as it is stored: PostgreSQL finds the same row for a uuid in capitals, in braces or without
     // hyphens, and the policy, which compares texts, would not see that it is the owner's own.
     const stored = await db

@@ -2,7 +2,7 @@
  * What an organisation asks of every session. Whoever turns the second factor on has one in that very session, so that
  * nobody locks themselves out; a key that was made without one is refused from then on.
  */
-import { guarded } from './guarded.ts';
+import { guardedWithoutKeys } from './guarded.ts';
 import type { Ledger } from './ledger.ts';
 import type { Session } from './session.ts';
 
@@ -17,7 +17,7 @@ export async function requireSecondFactor(
   requireMfa: 'on' | 'off',
 ): Promise<void> {
   const { org, verified } = session;
-  await guarded(ledger, session, async ({ db, authorize, record }) => {
+  await guardedWithoutKeys(ledger, session, async ({ db, authorize, record }) => {
     authorize('settings.change', { id: org });
     const row = await db
       .selectFrom('ledger.org')

@@ -1,4 +1,5 @@
 /** A provisioned ledger in a fresh database, with its members signed in. */
+import type { KeyOperations } from '@ringfence/crypto/operations';
 import pg from 'pg';
 import { createTestDatabase, type TestDatabase } from '../../../tools/test-database.ts';
 import {
@@ -31,6 +32,8 @@ export const ENTRY: NewEntry = {
 export interface Fixture {
   readonly database: TestDatabase;
   readonly ledger: Ledger;
+  /** Operations on keys, as the owner role. */
+  readonly operations: KeyOperations;
   /** Directory of the objects. */
   readonly objectsDir: string;
   readonly provider: IdentityProvider;
@@ -49,13 +52,14 @@ export async function fixture(serverUrl: string, options: ProvisionOptions = {})
   const database = await createTestDatabase(serverUrl, 'ledger');
   const provider = await identityProvider();
   const provisioned = await provision(database, { issuer: provider.issuer, ...options });
-  const { ledger, objectsDir } = provisioned;
+  const { ledger, operations, objectsDir } = provisioned;
   await workImports(ledger);
   const enter: Fixture['enter'] = async ({ subject }, how, org = NORTHWIND) =>
     await signIn(ledger, org.id, await provider.tokenFor(subject, how));
   return {
     database,
     ledger,
+    operations,
     objectsDir,
     provider,
     enter,

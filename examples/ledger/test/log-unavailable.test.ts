@@ -1,7 +1,7 @@
 /** While the audit log takes nothing: a refusal stays the refusal it is, and whatever must be recorded does not happen. */
 import type pg from 'pg';
 import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
-import { BANK_FEED, createKey } from '../src/api-keys.ts';
+import { BANK_FEED, createKey, revokeKey } from '../src/api-keys.ts';
 import { enqueueImport } from '../src/bank-import.ts';
 import { approveEntry, postEntry, readEntry } from '../src/entries.ts';
 import { readLog, verifyLog } from '../src/log-access.ts';
@@ -67,7 +67,7 @@ test('a key whose creator is a member no more opens nothing', async () => {
   const leave = (here: boolean) =>
     superuser.query('update ledger.member set issuer = $2 where user_id = $1', [
       NORTHWIND.owner.userId,
-      here ? f.provider.issuer : 'https://gone.example',
+      here ? f.provider.issuer.issuer : 'https://gone.example',
     ]);
   await leave(false);
   try {
@@ -98,6 +98,22 @@ test.each<[string, () => Promise<unknown>]>([
   });
   expect(more).toBe(0);
   expect(await entries()).toEqual(before);
+});
+
+test('a key is not ended without an event: it opens what it opened, and is ended once there is a log', async () => {
+  const { id, key } = await createKey(f.ledger, f.owner, BANK_FEED);
+  await withoutLog(async () => {
+    await expect(revokeKey(f.ledger, f.owner, id)).rejects.toMatchObject({ code: '42501' });
+  });
+  expect(await f.ledger.apiKeyStore.find(id)).not.toHaveProperty('revokedAt');
+  await enterWithKey(f.ledger, key.reveal());
+  await revokeKey(f.ledger, f.owner, id);
+  await expect(enterWithKey(f.ledger, key.reveal())).rejects.toMatchObject({ reason: 'revoked' });
+  const { rows } = await superuser.query(
+    "select from audit.event where action = 'api_key.revoked' and target = $1",
+    [`api_key:${id}`],
+  );
+  expect(rows).toHaveLength(1);
 });
 
 test('while the log answers nothing, a refused request waits for it and is refused', async () => {
