@@ -6,6 +6,7 @@ import type { IssuedKey } from '@ringfence/authz/keys';
 import { v7 as uuidv7 } from 'uuid';
 import { decide, guardedWithoutKeys } from './guarded.ts';
 import type { Ledger } from './ledger.ts';
+import { NotFoundError } from './not-found.ts';
 import type { LedgerAction, Role } from './policy.ts';
 import { recordingRefusals } from './refusals.ts';
 import type { Session } from './session.ts';
@@ -61,26 +62,18 @@ export async function createKey(ledger: Ledger, session: Session, wanted: NewKey
   return issued;
 }
 
-/** Thrown when the organisation has no such key, or it has expired. */
-export class KeyNotFoundError extends Error {
-  override readonly name: string = 'KeyNotFoundError';
-  /** Stable machine-readable code. */
-  readonly code: string = 'ledger.key_not_found';
-}
-
 /**
  * Ends a key, in one transaction with its event; then the processes that used it a moment ago are told. Whoever could not
  * tell them ends it again; untold, they hear of it when they read its record anew, within seconds.
  *
- * @throws KeyNotFoundError when the organisation has no such key, or it has expired.
+ * @throws NotFoundError `ledger.key_not_found` when the organisation has no such key, or it has expired.
  */
 export async function revokeKey(ledger: Ledger, session: Session, id: string): Promise<void> {
   const selection = { kind: 'key', org: session.org, id } as const;
   await guardedWithoutKeys(ledger, session, async ({ db, authorize, record }) => {
     authorize('apiKey.revoke', { id });
     const ended = await ledger.apiKeyStoreIn(db).revoke(selection, Date.now());
-    if (ended.length === 0)
-      throw new KeyNotFoundError(`no key ${id} in this organisation that is still alive`);
+    if (ended.length === 0) throw new NotFoundError('key', id, 'apiKey.revoke');
     await record('api_key.revoked', { target: id, outcome: 'success' });
   });
   await ledger.apiKeys.revoke(selection);

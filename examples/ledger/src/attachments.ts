@@ -14,9 +14,10 @@ import { encryptTransform, openFile, type RangeSource } from '@ringfence/crypto/
 import { withEncryption } from '@ringfence/crypto/kysely';
 import type { OrgObjects } from '@ringfence/tenancy/storage';
 import { v7 as uuidv7 } from 'uuid';
-import { EntryNotFoundError } from './entries.ts';
 import { decide, guarded } from './guarded.ts';
 import type { Ledger } from './ledger.ts';
+import { NotFoundError } from './not-found.ts';
+import { recordingRefusals } from './refusals.ts';
 import { columns } from './schema.ts';
 import type { Session } from './session.ts';
 
@@ -35,14 +36,16 @@ export async function attachFile(
 ): Promise<string> {
   const id = uuidv7();
   await decide(ledger, session, 'entry.attach', { id: asked });
-  const entry = await ledger.tenancy
-    .forOrg(session.org, session.principal)
-    .selectFrom('ledger.entry')
-    .select('id')
-    .where('id', '=', asked)
-    .executeTakeFirst();
-  if (entry === undefined) throw new EntryNotFoundError(asked);
-  const entryId = entry.id; // as it is stored, for the decision and the log
+  const entryId = await recordingRefusals(ledger, session, async () => {
+    const entry = await ledger.tenancy
+      .forOrg(session.org, session.principal)
+      .selectFrom('ledger.entry')
+      .select('id')
+      .where('id', '=', asked)
+      .executeTakeFirst();
+    if (entry === undefined) throw new NotFoundError('entry', asked, 'entry.attach');
+    return entry.id; // as it is stored, for the decision and the log
+  });
   const keys = await ledger.keyring.org(session.org);
   const objects = ledger.storage.forOrg(session.org);
   const objectKey = await pipeline(content, encryptTransform(keys, cell(id)), (sealed) =>
@@ -63,18 +66,11 @@ export interface AttachmentRange {
   readonly bytes: Uint8Array;
 }
 
-/** Thrown when the organisation has no such attachment. */
-export class AttachmentNotFoundError extends Error {
-  override readonly name: string = 'AttachmentNotFoundError';
-  /** Stable machine-readable code. */
-  readonly code: string = 'ledger.attachment_not_found';
-}
-
 /**
  * Reads a range of an attachment; only the chunks it touches are read and authenticated. No byte is handed out before the
  * audit event of the read is committed.
  *
- * @throws AttachmentNotFoundError when the organisation has no such attachment.
+ * @throws NotFoundError `ledger.attachment_not_found` when the organisation has no such attachment.
  */
 export async function readAttachment(
   ledger: Ledger,
@@ -83,16 +79,19 @@ export async function readAttachment(
   offset: number,
   length: number,
 ): Promise<AttachmentRange> {
+  await decide(ledger, session, 'entry.read', { id: asked }); // first: who may not read is not told what there is
   const keys = await ledger.keyring.org(session.org);
-  const handle = ledger.tenancy.forOrg(session.org, session.principal);
-  const row = await withEncryption(handle, keys, columns)
-    .selectFrom(TABLE)
-    .select(['id', 'org_id', 'name', 'object_key'])
-    .where('id', '=', asked)
-    .executeTakeFirst();
-  if (row === undefined) throw new AttachmentNotFoundError(`no attachment ${asked} in this organisation`);
+  const row = await recordingRefusals(ledger, session, async () => {
+    const handle = ledger.tenancy.forOrg(session.org, session.principal);
+    const stored = await withEncryption(handle, keys, columns)
+      .selectFrom(TABLE)
+      .select(['id', 'org_id', 'name', 'object_key'])
+      .where('id', '=', asked)
+      .executeTakeFirst();
+    if (stored === undefined) throw new NotFoundError('attachment', asked, 'entry.read');
+    return stored;
+  });
   const { id } = row;
-  await decide(ledger, session, 'entry.read', { id });
   const source = await objectSource(ledger.storage.forOrg(session.org), row.object_key);
   const file = await openFile(keys, cell(id), source);
   const bytes = await file.read(offset, length);

@@ -10,7 +10,9 @@ import { v7 as uuidv7 } from 'uuid';
 import { type BankLine, StatementError, type StatementProblem } from './bank-statement.ts';
 import { decide, guarded } from './guarded.ts';
 import type { Ledger } from './ledger.ts';
+import { NotFoundError } from './not-found.ts';
 import { STATEMENT_IMPORT } from './queues.ts';
+import { recordingRefusals } from './refusals.ts';
 import type { Session } from './session.ts';
 
 /** An imported line: what the bookkeeper sees next to the id of its row. */
@@ -67,6 +69,7 @@ const LOOK_MS = 25;
  * Waits until a statement has been imported: for whoever may import.
  *
  * @throws AuthzDeniedError when the member may not import, or no more.
+ * @throws NotFoundError `ledger.statement_not_found` when the organisation has no such statement.
  * @throws StatementError when it was refused.
  * @throws Error when it has not ended within `timeoutMs`.
  */
@@ -80,11 +83,15 @@ export async function imported(
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     await decide(ledger, session, 'bankLine.import', { id: statement });
-    const { status, problem, problem_code } = await db
-      .selectFrom('ledger.statement')
-      .select(['status', 'problem', 'problem_code'])
-      .where('id', '=', statement)
-      .executeTakeFirstOrThrow();
+    const { status, problem, problem_code } = await recordingRefusals(ledger, session, async () => {
+      const row = await db
+        .selectFrom('ledger.statement')
+        .select(['status', 'problem', 'problem_code'])
+        .where('id', '=', statement)
+        .executeTakeFirst();
+      if (row === undefined) throw new NotFoundError('statement', statement, 'bankLine.import');
+      return row;
+    });
     if (status === 'imported') return;
     if (status === 'refused') throw new StatementError(problem_code as StatementProblem, problem ?? '');
     if (performance.now() > deadline) throw new Error(`statement ${statement} was not imported in time`);
@@ -92,7 +99,11 @@ export async function imported(
   }
 }
 
-/** The lines of a statement, opened, in the order of the file. */
+/**
+ * The lines of a statement, opened, in the order of the file.
+ *
+ * @throws NotFoundError `ledger.statement_not_found` when the organisation has no such statement.
+ */
 export async function statementLines(
   ledger: Ledger,
   session: Session,
@@ -106,6 +117,7 @@ export async function statementLines(
       .executeTakeFirst();
     const statement = row?.id ?? asked; // as it is stored, for the log
     authorize('bankLine.read', { id: statement });
+    if (row === undefined) throw new NotFoundError('statement', asked, 'bankLine.read');
     const rows = await db
       .selectFrom('ledger.bank_line')
       .selectAll()

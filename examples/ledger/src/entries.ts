@@ -5,8 +5,10 @@
  */
 import { whereBlind } from '@ringfence/crypto/kysely';
 import { v7 as uuidv7 } from 'uuid';
-import { guarded } from './guarded.ts';
+import { type Deciding, guarded } from './guarded.ts';
 import type { Ledger } from './ledger.ts';
+import { NotFoundError } from './not-found.ts';
+import type { LedgerAction } from './policy.ts';
 import type { Session } from './session.ts';
 
 const TABLE = 'ledger.entry';
@@ -41,15 +43,21 @@ export interface Entry {
   readonly approvedBy: string | null;
 }
 
-/** Thrown when no entry of the organisation has the id: also for an entry of another organisation. */
-export class EntryNotFoundError extends Error {
-  override readonly name: string = 'EntryNotFoundError';
-  /** Stable machine-readable code. */
-  readonly code: string = 'ledger.entry_not_found';
-
-  constructor(id: string) {
-    super(`no entry ${id} in this organisation`);
-  }
+/**
+ * The row of an entry that was asked for. That there is none is told to whoever may read entries; everybody else is denied,
+ * as for one that is there.
+ *
+ * @throws NotFoundError `ledger.entry_not_found`.
+ */
+export function foundEntry<R>(
+  row: R | undefined,
+  authorize: Deciding['authorize'],
+  action: LedgerAction,
+  asked: string,
+): R {
+  if (row !== undefined) return row;
+  authorize('entry.read', { id: asked });
+  throw new NotFoundError('entry', asked, action);
 }
 
 /** Posts an entry and returns its id. */
@@ -85,12 +93,12 @@ export async function postEntry(ledger: Ledger, session: Session, entry: NewEntr
 /**
  * Reads an entry.
  *
- * @throws EntryNotFoundError when the organisation has no such entry.
+ * @throws NotFoundError `ledger.entry_not_found` when the organisation has no such entry.
  */
 export async function readEntry(ledger: Ledger, session: Session, asked: string): Promise<Entry> {
   return await guarded(ledger, session, async ({ db, authorize, record }) => {
-    const row = await db.selectFrom(TABLE).selectAll().where('id', '=', asked).executeTakeFirst();
-    if (row === undefined) throw new EntryNotFoundError(asked);
+    const stored = await db.selectFrom(TABLE).selectAll().where('id', '=', asked).executeTakeFirst();
+    const row = foundEntry(stored, authorize, 'entry.read', asked);
     const { id } = row;
     authorize('entry.read', { id, status: row.status, postedBy: row.posted_by });
     const entry: Entry = {
@@ -130,7 +138,7 @@ export async function findByBankReference(
 /**
  * Approves a posted entry, with the reason that goes into the audit log.
  *
- * @throws EntryNotFoundError when the organisation has no such entry.
+ * @throws NotFoundError `ledger.entry_not_found` when the organisation has no such entry.
  */
 export async function approveEntry(
   ledger: Ledger,
@@ -139,13 +147,13 @@ export async function approveEntry(
   reason: string,
 ): Promise<void> {
   await guarded(ledger, session, async ({ db, authorize, record }) => {
-    const row = await db
+    const stored = await db
       .selectFrom(TABLE)
       .select(['id', 'status', 'posted_by', 'amount_cents'])
       .where('id', '=', asked)
       .forUpdate()
       .executeTakeFirst();
-    if (row === undefined) throw new EntryNotFoundError(asked);
+    const row = foundEntry(stored, authorize, 'entry.approve', asked);
     const { id } = row;
     const amountCents = Number(row.amount_cents);
     authorize('entry.approve', { id, status: row.status, postedBy: row.posted_by, amountCents });

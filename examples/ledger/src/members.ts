@@ -7,6 +7,7 @@ import { assertWithinCeiling } from '@ringfence/authz';
 import { guardedWithoutKeys } from './guarded.ts';
 import { actorOf } from './identity.ts';
 import type { Ledger } from './ledger.ts';
+import { NotFoundError } from './not-found.ts';
 import { analysis, policy, type Role } from './policy.ts';
 import type { Session } from './session.ts';
 
@@ -17,11 +18,7 @@ const APPOINTED: readonly Role[] = ['owner', 'controller', 'bookkeeper', 'review
 export class RolesRefusedError extends Error {
   override readonly name: string = 'RolesRefusedError';
   /** Stable machine-readable code. */
-  readonly code:
-    | 'ledger.member_not_found'
-    | 'ledger.role_not_appointed'
-    | 'ledger.duty_conflict'
-    | 'ledger.last_owner';
+  readonly code: 'ledger.role_not_appointed' | 'ledger.duty_conflict' | 'ledger.last_owner';
 
   constructor(code: RolesRefusedError['code'], message: string) {
     super(message);
@@ -32,8 +29,8 @@ export class RolesRefusedError extends Error {
 /**
  * Gives a member these roles and no others.
  *
- * @throws RolesRefusedError `ledger.member_not_found`, `ledger.role_not_appointed`, `ledger.duty_conflict`,
- * `ledger.last_owner`.
+ * @throws NotFoundError `ledger.member_not_found`.
+ * @throws RolesRefusedError `ledger.role_not_appointed`, `ledger.duty_conflict`, `ledger.last_owner`.
  * @throws AuthzCeilingExceededError `authz.ceiling_exceeded` for a role that the policy does not have.
  */
 export async function giveRoles(
@@ -66,8 +63,7 @@ export async function giveRoles(
       .where('user_id', '=', id)
       .forUpdate()
       .executeTakeFirst();
-    if (row === undefined)
-      throw new RolesRefusedError('ledger.member_not_found', `no member ${id} in this organisation`);
+    if (row === undefined) throw new NotFoundError('member', id, 'member.giveRoles');
     const { org } = session;
     assertWithinCeiling(policy, 'role_assignment', { org, roles: APPOINTED }, { org, roles });
     // Not a matter of the ceiling: a bookkeeper may import as well, so all that the role gives is within it.

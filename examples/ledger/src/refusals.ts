@@ -18,6 +18,7 @@ import {
 } from '@ringfence/authz/session';
 import type { OrgId, Principal } from '@ringfence/tenancy';
 import type { Ledger } from './ledger.ts';
+import { NotFoundError } from './not-found.ts';
 
 const REFUSALS = [
   AuthzDeniedError,
@@ -45,17 +46,18 @@ export interface Refused {
   readonly principal: Principal;
 }
 
-/** Runs something and records its refusal. */
+/** Runs something and records its refusal, or that what was asked for is not there. */
 export async function recordingRefusals<T>(ledger: Ledger, by: Refused, run: () => Promise<T>): Promise<T> {
   try {
     return await run();
   } catch (error) {
-    if (isRefusal(error)) await recordRefusal(ledger, by, error).catch(reportUnrecorded);
+    if (isRefusal(error) || error instanceof NotFoundError)
+      await recordRefusal(ledger, by, error).catch(reportUnrecorded);
     throw error;
   }
 }
 
-async function recordRefusal(ledger: Ledger, by: Refused, error: Refusal): Promise<void> {
+async function recordRefusal(ledger: Ledger, by: Refused, error: Refusal | NotFoundError): Promise<void> {
   const db = ledger.tenancy.forOrg(by.org, by.principal);
   await ledger.audit.record(db, 'access.denied', {
     target: by.actor,
@@ -66,7 +68,8 @@ async function recordRefusal(ledger: Ledger, by: Refused, error: Refusal): Promi
 }
 
 /** What was asked for: an action, a door through which rights are given, or entry. */
-function actionOf(error: Refusal): string {
+function actionOf(error: Refusal | NotFoundError): string {
+  if (error instanceof NotFoundError) return error.action;
   if ('decision' in error) return error.decision.action;
   return 'door' in error ? error.door : 'session.enter';
 }

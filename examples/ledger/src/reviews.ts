@@ -3,7 +3,7 @@
  * reads it first.
  */
 import { v7 as uuidv7 } from 'uuid';
-import { EntryNotFoundError } from './entries.ts';
+import { foundEntry } from './entries.ts';
 import { guarded } from './guarded.ts';
 import type { Ledger } from './ledger.ts';
 import type { Session } from './session.ts';
@@ -20,7 +20,7 @@ export interface Review {
 /**
  * Notes a review of an entry and returns its id.
  *
- * @throws EntryNotFoundError when the organisation has no such entry.
+ * @throws NotFoundError `ledger.entry_not_found` when the organisation has no such entry.
  */
 export async function reviewEntry(
   ledger: Ledger,
@@ -30,12 +30,12 @@ export async function reviewEntry(
 ): Promise<string> {
   const id = uuidv7();
   return await guarded(ledger, session, async ({ db, authorize, record }) => {
-    const row = await db
+    const stored = await db
       .selectFrom('ledger.entry')
       .select(['id', 'status', 'posted_by'])
       .where('id', '=', asked)
       .executeTakeFirst();
-    if (row === undefined) throw new EntryNotFoundError(asked);
+    const row = foundEntry(stored, authorize, 'entry.review', asked);
     const entry = row.id;
     authorize('entry.review', { id: entry, status: row.status, postedBy: row.posted_by });
     await db.insertInto(TABLE).values({ id, entry_id: entry, note, reviewed_by: session.actor }).execute();
@@ -47,14 +47,17 @@ export async function reviewEntry(
 /**
  * The reviews of an entry, oldest first.
  *
- * @throws EntryNotFoundError when the organisation has no such entry.
+ * @throws NotFoundError `ledger.entry_not_found` when the organisation has no such entry.
  */
 export async function reviewsOf(ledger: Ledger, session: Session, asked: string): Promise<Review[]> {
   return await guarded(ledger, session, async ({ db, authorize, record }) => {
-    const row = await db.selectFrom('ledger.entry').select('id').where('id', '=', asked).executeTakeFirst();
-    const entry = row?.id ?? asked;
+    const stored = await db
+      .selectFrom('ledger.entry')
+      .select('id')
+      .where('id', '=', asked)
+      .executeTakeFirst();
+    const { id: entry } = foundEntry(stored, authorize, 'entry.read', asked);
     authorize('entry.read', { id: entry });
-    if (row === undefined) throw new EntryNotFoundError(asked);
     const rows = await db
       .selectFrom(TABLE)
       .select(['id', 'org_id', 'note', 'reviewed_by'])
