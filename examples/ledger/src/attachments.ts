@@ -14,7 +14,9 @@ import { encryptTransform, openFile, type RangeSource } from '@ringfence/crypto/
 import { withEncryption } from '@ringfence/crypto/kysely';
 import type { OrgObjects } from '@ringfence/tenancy/storage';
 import { v7 as uuidv7 } from 'uuid';
+import { z } from 'zod';
 import { decide, guarded } from './guarded.ts';
+import { checked, line } from './input.ts';
 import type { Ledger } from './ledger.ts';
 import { NotFoundError } from './not-found.ts';
 import { recordingRefusals } from './refusals.ts';
@@ -26,7 +28,15 @@ const TABLE = 'ledger.attachment';
 const FOLDER = 'attachments';
 const cell = (id: string) => ({ table: TABLE, column: 'content', row: id });
 
-/** Attaches a file to an entry and returns the attachment's id. */
+/** Most bytes of an attachment that are read at once: they are held in memory, which all organisations share. */
+export const MOST_RANGE_BYTES = 16 * 1_048_576;
+
+/**
+ * Attaches a file to an entry and returns the attachment's id.
+ *
+ * @throws InvalidInputError `ledger.invalid_input` for a name that is none.
+ * @throws NotFoundError `ledger.entry_not_found` when the organisation has no such entry.
+ */
 export async function attachFile(
   ledger: Ledger,
   session: Session,
@@ -36,6 +46,7 @@ export async function attachFile(
 ): Promise<string> {
   const id = uuidv7();
   await decide(ledger, session, 'entry.attach', { id: asked });
+  checked(line(200), name, 'name', 'a name of 1 to 200 characters');
   const entryId = await recordingRefusals(ledger, session, async () => {
     const entry = await ledger.tenancy
       .forOrg(session.org, session.principal)
@@ -59,6 +70,8 @@ export async function attachFile(
   });
 }
 
+const range = z.object({ offset: z.int().min(0), length: z.int().min(0).max(MOST_RANGE_BYTES) });
+
 /** An attachment's name, size in bytes, and the bytes asked for. */
 export interface AttachmentRange {
   readonly name: string;
@@ -67,9 +80,10 @@ export interface AttachmentRange {
 }
 
 /**
- * Reads a range of an attachment; only the chunks it touches are read and authenticated. No byte is handed out before the
+ * Reads a range of an attachment, 16 MiB at most; only the chunks it touches are read and authenticated. No byte is handed out before the
  * audit event of the read is committed.
  *
+ * @throws InvalidInputError `ledger.invalid_input` for a range that is none, or too long.
  * @throws NotFoundError `ledger.attachment_not_found` when the organisation has no such attachment.
  */
 export async function readAttachment(
@@ -80,6 +94,7 @@ export async function readAttachment(
   length: number,
 ): Promise<AttachmentRange> {
   await decide(ledger, session, 'entry.read', { id: asked }); // first: who may not read is not told what there is
+  checked(range, { offset, length }, 'range', `whole bytes, ${MOST_RANGE_BYTES} at most`);
   const keys = await ledger.keyring.org(session.org);
   const row = await recordingRefusals(ledger, session, async () => {
     const handle = ledger.tenancy.forOrg(session.org, session.principal);
@@ -108,8 +123,8 @@ async function objectSource(objects: OrgObjects, key: string): Promise<RangeSour
   return {
     size,
     read: async (offset, length) => {
-      const range = { first: offset, last: offset + length - 1 };
-      return await buffer((await objects.get(key, { range, ifMatch: etag })).body);
+      const bytes = { first: offset, last: offset + length - 1 };
+      return await buffer((await objects.get(key, { range: bytes, ifMatch: etag })).body);
     },
   };
 }

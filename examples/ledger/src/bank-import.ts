@@ -9,6 +9,7 @@ import { sendJob } from '@ringfence/tenancy/pg-boss';
 import { v7 as uuidv7 } from 'uuid';
 import { type BankLine, StatementError, type StatementProblem } from './bank-statement.ts';
 import { decide, guarded } from './guarded.ts';
+import { checked, InvalidInputError, line } from './input.ts';
 import type { Ledger } from './ledger.ts';
 import { NotFoundError } from './not-found.ts';
 import { STATEMENT_IMPORT } from './queues.ts';
@@ -28,10 +29,17 @@ export const statementCell = (statement: string) => ({
 });
 
 /**
+ * Most bytes of a statement, some 20 000 lines: its import is one transaction and holds all of it in the memory of a worker,
+ * behind which the imports of other organisations wait.
+ */
+export const MOST_STATEMENT_BYTES = 2 * 1_048_576;
+
+/**
  * Takes a statement and enqueues its import; returns the statement's id. The content goes into the organisation's objects,
  * encrypted; the job carries its key, sealed.
  *
  * @throws AuthzDeniedError when the member may not import.
+ * @throws InvalidInputError `ledger.invalid_input` for a statement that is too large, and for a name that is none.
  */
 export async function enqueueImport(
   ledger: Ledger,
@@ -41,8 +49,12 @@ export async function enqueueImport(
 ): Promise<string> {
   const statement = uuidv7();
   await decide(ledger, session, 'bankLine.import', { id: statement });
+  checked(line(200), file, 'file', 'a name of 1 to 200 characters');
+  const content = csv.length > MOST_STATEMENT_BYTES ? undefined : new TextEncoder().encode(csv);
+  if (content === undefined || content.byteLength > MOST_STATEMENT_BYTES)
+    throw new InvalidInputError('csv', `at most ${MOST_STATEMENT_BYTES} bytes`);
   const keys = await ledger.keyring.org(session.org);
-  const sealed = encryptBytes(keys, statementCell(statement), new TextEncoder().encode(csv));
+  const sealed = encryptBytes(keys, statementCell(statement), content);
   const objectKey = await ledger.storage.forOrg(session.org).put(['statements', statement], sealed);
   await guarded(ledger, session, async ({ db, authorize, record }) => {
     authorize('bankLine.import', { id: statement });

@@ -5,15 +5,17 @@
 import type { AuthzErrorCode } from '@ringfence/authz';
 import { parse } from 'csv-parse/sync';
 import { z } from 'zod';
+import { day, line } from './input.ts';
 
 const amount = z
   .string()
   .regex(/^-?\d{1,12}\.\d{2}$/)
   .transform((text) => Number(text.replace('.', '')));
 
-const line = z.object({
-  booking_date: z.iso.date(),
-  bank_transaction_id: z.string().min(1).max(64),
+const bankLine = z.object({
+  booking_date: day(),
+  // Without the blanks around it: the same line is not imported again because it is padded otherwise.
+  bank_transaction_id: z.string().trim().pipe(line(64)),
   counterparty: z.string().max(200),
   description: z.string().max(500),
   reference: z.string().max(140),
@@ -66,7 +68,7 @@ export function parseStatement(csv: string): BankLine[] {
   }
   if (records.length === 0) throw malformed('the statement has no lines');
   return records.map((record, index) => {
-    const parsed = line.safeParse(record);
+    const parsed = bankLine.safeParse(record);
     if (!parsed.success) {
       const column = parsed.error.issues[0]?.path.join('.') ?? '';
       throw malformed(`line ${index + 2}: column ${column} is not as expected`);

@@ -5,7 +5,9 @@
  */
 import { whereBlind } from '@ringfence/crypto/kysely';
 import { v7 as uuidv7 } from 'uuid';
+import { z } from 'zod';
 import { type Deciding, guarded } from './guarded.ts';
+import { checked, day, line, words } from './input.ts';
 import type { Ledger } from './ledger.ts';
 import { NotFoundError } from './not-found.ts';
 import type { LedgerAction } from './policy.ts';
@@ -60,11 +62,37 @@ export function foundEntry<R>(
   throw new NotFoundError('entry', asked, action);
 }
 
-/** Posts an entry and returns its id. */
+const newEntry = z
+  .object({
+    bankLineId: z.uuid().optional(),
+    bookedOn: day(),
+    debit: line(100),
+    credit: line(100),
+    amountCents: z.int().positive(),
+    memo: z.string().max(2_000),
+    bankReference: z.string().max(140),
+  })
+  .refine(({ debit, credit }) => debit !== credit, { path: ['credit'] });
+
+/** Thrown when the bank line of an entry is booked by another entry already. */
+export class BankLineBookedError extends Error {
+  override readonly name: string = 'BankLineBookedError';
+  /** Stable machine-readable code. */
+  readonly code: string = 'ledger.bank_line_booked';
+}
+
+/**
+ * Posts an entry and returns its id.
+ *
+ * @throws InvalidInputError `ledger.invalid_input`.
+ * @throws NotFoundError `ledger.bank_line_not_found` when the organisation has no such bank line.
+ * @throws BankLineBookedError `ledger.bank_line_booked`.
+ */
 export async function postEntry(ledger: Ledger, session: Session, entry: NewEntry): Promise<string> {
   const id = uuidv7();
   return await guarded(ledger, session, async ({ db, authorize, record }) => {
     authorize('entry.post', { id });
+    checked(newEntry, entry, 'entry', 'what an entry has, within its bounds');
     await db
       .insertInto(TABLE)
       .values({
@@ -80,7 +108,8 @@ export async function postEntry(ledger: Ledger, session: Session, entry: NewEntr
         posted_by: session.actor,
         approved_by: null,
       })
-      .execute();
+      .execute()
+      .catch((error: unknown) => refusedBankLine(error, entry.bankLineId));
     await record('entry.posted', {
       target: id,
       outcome: 'success',
@@ -88,6 +117,15 @@ export async function postEntry(ledger: Ledger, session: Session, entry: NewEntr
     });
     return id;
   });
+}
+
+/** The driver's error names constraints, and quotes values: it stays behind. */
+function refusedBankLine(error: unknown, line = ''): never {
+  const { constraint } = error as { readonly constraint?: string };
+  if (constraint === 'entry_bank_line') throw new NotFoundError('bank line', line, 'entry.post');
+  if (constraint === 'entry_books_bank_line_once')
+    throw new BankLineBookedError(`bank line ${line} is booked by an entry already`);
+  throw error;
 }
 
 /**
@@ -138,6 +176,7 @@ export async function findByBankReference(
 /**
  * Approves a posted entry, with the reason that goes into the audit log.
  *
+ * @throws InvalidInputError `ledger.invalid_input` without a reason.
  * @throws NotFoundError `ledger.entry_not_found` when the organisation has no such entry.
  */
 export async function approveEntry(
@@ -157,6 +196,7 @@ export async function approveEntry(
     const { id } = row;
     const amountCents = Number(row.amount_cents);
     authorize('entry.approve', { id, status: row.status, postedBy: row.posted_by, amountCents });
+    checked(words(2_000), reason, 'reason', 'a text of 1 to 2000 characters');
     await db
       .updateTable(TABLE)
       .set({ status: 'approved', approved_by: session.actor })

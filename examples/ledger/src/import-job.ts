@@ -12,6 +12,7 @@ import { decryptBytes } from '@ringfence/crypto/files';
 import type { JobHandler, JobInfo } from '@ringfence/tenancy/jobs';
 import { workJobs } from '@ringfence/tenancy/pg-boss';
 import type { OrgObjects } from '@ringfence/tenancy/storage';
+import type { Kysely } from 'kysely';
 import { v7 as uuidv7 } from 'uuid';
 import { statementCell } from './bank-import.ts';
 import { parseStatement, StatementError } from './bank-statement.ts';
@@ -37,7 +38,8 @@ export async function workImports(ledger: Ledger): Promise<void> {
 
 /** The handler of an import. */
 export function importHandler(ledger: Ledger): ImportHandler {
-  return async ({ storage, payload, job, once }) => {
+  return async ({ db, storage, payload, job, once }) => {
+    if (await hasEnded(db, payload.statement)) return;
     const content = await buffer((await storage.get(payload.objectKey)).body);
     const keys = await ledger.keyring.org(job.org);
     const csv = decryptBytes(keys, statementCell(payload.statement), content);
@@ -50,6 +52,19 @@ export function importHandler(ledger: Ledger): ImportHandler {
       await refuse(ledger, job, payload, error);
     }
   };
+}
+
+/**
+ * A worker that was killed behind its commit leaves a job that is delivered again. Whatever has changed meanwhile, such as
+ * a key that was revoked: the statement has ended as its row and the log say.
+ */
+async function hasEnded(db: Kysely<Database>, statement: string): Promise<boolean> {
+  const { status } = await db
+    .selectFrom('ledger.statement')
+    .select('status')
+    .where('id', '=', statement)
+    .executeTakeFirstOrThrow();
+  return status !== 'received';
 }
 
 async function importLines(
@@ -85,7 +100,13 @@ async function importLines(
         );
       });
   }
-  await db.updateTable('ledger.statement').set({ status: 'imported' }).where('id', '=', statement).execute();
+  await db
+    .updateTable('ledger.statement')
+    .set({ status: 'imported' })
+    .where('id', '=', statement)
+    .where('status', '=', 'received')
+    .returning('id')
+    .executeTakeFirstOrThrow(); // else another delivery has ended it meanwhile
   const sha256 = createHash('sha256').update(csv).digest('hex');
   await record('statement.imported', {
     target: statement,
@@ -122,7 +143,8 @@ async function refuse(
         .set({ status: 'refused', problem: message, problem_code: code })
         .where('id', '=', statement)
         .where('status', '=', 'received')
-        .execute();
+        .returning('id')
+        .executeTakeFirstOrThrow(); // as above
       const data = { file, code, job };
       await record('statement.refused', { target: statement, outcome: 'failure', reason: message, data });
     },

@@ -7,6 +7,7 @@ import type { LedgerAction } from './policy.ts';
 const CODES = {
   entry: 'ledger.entry_not_found',
   attachment: 'ledger.attachment_not_found',
+  'bank line': 'ledger.bank_line_not_found',
   statement: 'ledger.statement_not_found',
   member: 'ledger.member_not_found',
   key: 'ledger.key_not_found',

@@ -5,6 +5,7 @@
 import { v7 as uuidv7 } from 'uuid';
 import { foundEntry } from './entries.ts';
 import { guarded } from './guarded.ts';
+import { checked, words } from './input.ts';
 import type { Ledger } from './ledger.ts';
 import type { Session } from './session.ts';
 
@@ -20,6 +21,7 @@ export interface Review {
 /**
  * Notes a review of an entry and returns its id.
  *
+ * @throws InvalidInputError `ledger.invalid_input` without a note.
  * @throws NotFoundError `ledger.entry_not_found` when the organisation has no such entry.
  */
 export async function reviewEntry(
@@ -38,6 +40,7 @@ export async function reviewEntry(
     const row = foundEntry(stored, authorize, 'entry.review', asked);
     const entry = row.id;
     authorize('entry.review', { id: entry, status: row.status, postedBy: row.posted_by });
+    checked(words(10_000), note, 'note', 'a text of 1 to 10000 characters');
     await db.insertInto(TABLE).values({ id, entry_id: entry, note, reviewed_by: session.actor }).execute();
     await record('entry.reviewed', { target: entry, outcome: 'success', data: { review: id } });
     return id;

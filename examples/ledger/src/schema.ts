@@ -153,7 +153,7 @@ create table ledger.entry (
   org_id uuid not null,
   id uuid not null,
   bank_line_id uuid,
-  booked_on date not null,
+  booked_on date not null check (isfinite(booked_on)),
   debit_account text not null,
   credit_account text not null check (credit_account <> debit_account),
   amount_cents bigint not null check (amount_cents > 0),
@@ -164,8 +164,8 @@ create table ledger.entry (
   posted_by text not null,
   approved_by text check ((approved_by is null) = (status = 'posted')),
   primary key (org_id, id),
-  foreign key (org_id, bank_line_id) references ledger.bank_line (org_id, id),
-  unique (org_id, bank_line_id)
+  constraint entry_bank_line foreign key (org_id, bank_line_id) references ledger.bank_line (org_id, id),
+  constraint entry_books_bank_line_once unique (org_id, bank_line_id)
 );
 create table ledger.review (
   org_id uuid not null,

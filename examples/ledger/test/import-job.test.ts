@@ -7,11 +7,13 @@ import { fileURLToPath } from 'node:url';
 import type { JobRefusal } from '@ringfence/tenancy/jobs';
 import pg from 'pg';
 import { PgBoss } from 'pg-boss';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
+import { BANK_FEED, createKey, revokeKey } from '../src/api-keys.ts';
 import { enqueueImport, imported, importStatement, statementLines } from '../src/bank-import.ts';
 import { workImports } from '../src/import-job.ts';
 import { IRONBRIDGE, newSecrets } from '../src/provision.ts';
 import { STATEMENT_IMPORT } from '../src/queues.ts';
+import { enterWithKey } from '../src/session.ts';
 import { type Fixture, fixture } from './fixture.ts';
 
 const secrets = newSecrets();
@@ -191,6 +193,47 @@ describe('whoever writes to the queue without a key', () => {
   });
 });
 
+/** Starts a worker as a process of its own, and kills it where it stops. */
+async function killedAt(at: string): Promise<void> {
+  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
+  const script = fileURLToPath(new URL('./import-worker.ts', import.meta.url));
+  const child = spawn(process.execPath, ['--conditions=@ringfence/source', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: {
+      ...process.env,
+      AT: at,
+      APP_URL: f.database.appUrl,
+      KEYS_URL: f.database.keysUrl,
+      QUEUE_URL: f.database.queueUrl,
+      OBJECTS_DIR: f.objectsDir,
+      CONTEXT_SECRET: hex(secrets.contextKey.secret),
+      JOB_SECRET: hex(secrets.jobKey.secret),
+      PLATFORM_KEK: hex(secrets.platformKek),
+      API_KEY_PEPPER: hex(secrets.apiKeyPepper),
+    },
+  });
+  try {
+    const [said] = (await once(child.stdout, 'data')) as [Buffer];
+    expect(said.toString().trim()).toBe(at);
+  } finally {
+    child.kill('SIGKILL');
+  }
+  await once(child, 'exit');
+}
+
+/** The queue delivers a job again: what it would find out by waiting, that it has been active for too long. */
+async function delivered(job: string): Promise<void> {
+  await superuser.query(
+    "update pgboss.job set started_on = now() - interval '1 hour', retry_delay = 0 where id = $1",
+    [job],
+  );
+  const supervised = async () => {
+    await supervisor.supervise(STATEMENT_IMPORT);
+    return await stateOf(job);
+  };
+  await expect.poll(supervised, { timeout: 20_000, interval: 100 }).toBe('retry');
+}
+
 describe('a worker that is killed', () => {
   test.each([
     ['inside its transaction', 'effect', 0],
@@ -199,46 +242,50 @@ describe('a worker that is killed', () => {
     await f.ledger.queue.deleteAllJobs(STATEMENT_IMPORT);
     const id = await enqueue();
     const { id: job } = await jobOf(id);
-    const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
-    const script = fileURLToPath(new URL('./import-worker.ts', import.meta.url));
-    const child = spawn(process.execPath, ['--conditions=@ringfence/source', script], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-      env: {
-        ...process.env,
-        AT: at,
-        APP_URL: f.database.appUrl,
-        KEYS_URL: f.database.keysUrl,
-        QUEUE_URL: f.database.queueUrl,
-        OBJECTS_DIR: f.objectsDir,
-        CONTEXT_SECRET: hex(secrets.contextKey.secret),
-        JOB_SECRET: hex(secrets.jobKey.secret),
-        PLATFORM_KEK: hex(secrets.platformKek),
-        API_KEY_PEPPER: hex(secrets.apiKeyPepper),
-      },
-    });
-    try {
-      const [said] = (await once(child.stdout, 'data')) as [Buffer];
-      expect(said.toString().trim()).toBe(at);
-    } finally {
-      child.kill('SIGKILL');
-    }
-    await once(child, 'exit');
+    await killedAt(at);
     expect(await linesOf(id)).toBe(linesWhenKilled);
-    // What the queue would find out by waiting: the job has been active for too long.
-    await superuser.query(
-      "update pgboss.job set started_on = now() - interval '1 hour', retry_delay = 0 where id = $1",
-      [job],
-    );
-    const supervised = async () => {
-      await supervisor.supervise(STATEMENT_IMPORT);
-      return await stateOf(job);
-    };
-    await expect.poll(supervised, { timeout: 20_000, interval: 100 }).toBe('retry');
+    await delivered(job);
     expect(await worked(job)).toBe('completed');
     expect(await linesOf(id)).toBe(2);
     expect(await eventsOf('statement.imported', `statement:${id}`)).toHaveLength(1);
     // The mark of the job ends the second run, not the lines that are there already.
     expect(await eventsOf('statement.refused', `statement:${id}`)).toEqual([]);
+  });
+});
+
+describe('a statement that has ended stays as it is, and so does the log, when a killed worker has its job delivered again', () => {
+  const byKey = async () => {
+    const { id: keyId, key } = await createKey(f.ledger, f.owner, BANK_FEED);
+    const session = await enterWithKey(f.ledger, key.reveal());
+    const id = await enqueueImport(f.ledger, session, 'a.csv', statement());
+    return { id, job: (await jobOf(id)).id, revoke: () => revokeKey(f.ledger, f.owner, keyId) };
+  };
+  const logged = async (id: string) => {
+    const events = [];
+    for (const how of ['imported', 'refused'])
+      for (const _ of await eventsOf(`statement.${how}`, `statement:${id}`)) events.push(how);
+    return events;
+  };
+  beforeEach(() => f.ledger.queue.deleteAllJobs(STATEMENT_IMPORT));
+
+  test('imported, and the key it came by was revoked in between', async () => {
+    const { id, job, revoke } = await byKey();
+    await killedAt('commit');
+    await revoke();
+    await delivered(job);
+    expect(await worked(job)).toBe('completed');
+    await imported(f.ledger, f.bookkeeper, id);
+    expect(await logged(id)).toEqual(['imported']);
+  });
+
+  test('refused, as the key it came by was revoked', async () => {
+    const { id, job, revoke } = await byKey();
+    await revoke();
+    await killedAt('commit');
+    await delivered(job);
+    expect(await worked(job)).toBe('completed');
+    expect(await logged(id)).toEqual(['refused']);
+    expect(await linesOf(id)).toBe(0);
   });
 });
 
