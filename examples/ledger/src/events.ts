@@ -34,7 +34,9 @@ export const events = defineEvents({
   'job.refused': { target: 'job', data: z.object({ queue: z.string(), code: z.string() }) },
   'access.denied': { target: 'request', data: z.object({ action: z.string(), code: z.string() }) },
   'session.opened': { data: z.object({ issuer: z.string(), mfa: z.boolean() }) },
-  'session.refused': { data: z.object({ code: z.string(), issuer: z.string(), subject: digest }) },
+  'session.refused': {
+    data: z.object({ code: z.string(), issuer: z.string(), subject: digest, attempts: z.number().int() }),
+  },
   'member.roles_given': { target: 'member' },
   'settings.changed': { target: 'org' },
   'api_key.created': {

@@ -16,11 +16,12 @@ import type { ObjectStorage, OrgObjects } from '@ringfence/tenancy/storage';
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { PgBoss } from 'pg-boss';
+import { DoorRefusals } from './door-refusals.ts';
 import { events } from './events.ts';
 import { createIdentity, type Identity } from './identity.ts';
 import { type LedgerResources, policy } from './policy.ts';
 import { payloads, type Queues } from './queues.ts';
-import { recordRefusedKey, reportUnrecorded } from './refusals.ts';
+import { recordKnock, recordRefusedKey, reportUnrecorded } from './refusals.ts';
 import type { Database } from './schema.ts';
 
 /** What the ledger needs from its environment. */
@@ -43,7 +44,7 @@ export interface LedgerConfig {
   readonly storage: ObjectStorage;
   /** Identity providers whose access tokens open sessions. */
   readonly issuers: readonly IssuerConfig[];
-  /** Pepper of the MACs of API keys, at least 32 bytes. Not in the database. */
+  /** Pepper of the MACs of API keys, and secret behind the digests of who was not let in; at least 32 bytes. Not in the database. */
   readonly apiKeyPepper: Uint8Array;
   /** How long roles and settings that were read count for the session they were read for, ms. Default 1 000. */
   readonly admissionMaxAgeMs?: number;
@@ -65,6 +66,8 @@ export interface Ledger {
   readonly storage: ObjectStorage;
   /** Who is who: tokens, members, revocations. */
   readonly identity: Identity;
+  /** Who was not let in. */
+  readonly atTheDoor: DoorRefusals;
   /** API keys of integrations. */
   readonly apiKeys: ApiKeys<LedgerResources>;
   /** Where they are stored: their MACs, never the keys. */
@@ -144,6 +147,7 @@ export async function createLedger(config: LedgerConfig): Promise<Ledger> {
     onRefused: (refused) => recordRefusedKey({ audit, tenancy }, refused),
     onRefusedError: reportUnrecorded,
   });
+  const atTheDoor = new DoorRefusals(config.apiKeyPepper, (knock) => recordKnock({ audit, tenancy }, knock));
   const queue = new PgBoss({ connectionString: config.queueUrl, max: 3, migrate: false, schedule: false });
   queue.on('error', (error) => console.error('the job queue reports an error:', error));
   await queue.start();
@@ -161,6 +165,7 @@ export async function createLedger(config: LedgerConfig): Promise<Ledger> {
     keyring,
     storage: config.storage,
     identity,
+    atTheDoor,
     apiKeys,
     apiKeyStore,
     apiKeyStoreIn: (trx) => apiKeysBehind((_, work) => work(trx)),
@@ -179,7 +184,7 @@ export async function createLedger(config: LedgerConfig): Promise<Ledger> {
       stop.abort();
       await sealing;
       await queue.stop({ timeout: 5_000 });
-      await apiKeys.flush();
+      await Promise.all([apiKeys.flush(), atTheDoor.flush()]);
       await unfollow();
       await keyring.close();
       await Promise.all([pool.end(), system.destroy(), keyStore.destroy()]);

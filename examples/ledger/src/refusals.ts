@@ -2,7 +2,6 @@
  * What counts as a refusal, and how it enters the audit log: the transaction that a refusal stopped leaves nothing, so it
  * is recorded on its own. A refusal that cannot be recorded stays a refusal.
  */
-import { createHash } from 'node:crypto';
 import {
   AuthzApprovalRequiredError,
   AuthzCeilingExceededError,
@@ -17,6 +16,7 @@ import {
   type VerifiedSession,
 } from '@ringfence/authz/session';
 import type { OrgId, Principal } from '@ringfence/tenancy';
+import type { Knock } from './door-refusals.ts';
 import type { Ledger } from './ledger.ts';
 import { NotFoundError } from './not-found.ts';
 
@@ -75,9 +75,8 @@ function actionOf(error: Refusal | NotFoundError): string {
 }
 
 /**
- * Records that somebody whose token is genuine was not let into an organisation, and throws the refusal. Who is no member
- * is named by a digest: the log of one organisation is no place for people of another. A token that does not verify is in
- * nobody's log: anybody can send one.
+ * Throws the refusal of somebody whose token is genuine and who was not let into an organisation; its log is told
+ * (`door-refusals.ts`). A token that does not verify is in nobody's log: anybody can send one.
  */
 export async function refusedAtTheDoor(
   ledger: Ledger,
@@ -88,23 +87,30 @@ export async function refusedAtTheDoor(
   // Of other reasons it is not known whether there is such an organisation.
   const named = error instanceof AuthzSessionRefusedError && ['member', 'connection'].includes(error.reason);
   if (named || error instanceof AuthzSessionInsufficientError)
-    await recordAtTheDoor(ledger, org, session, error).catch(reportUnrecorded);
+    await noteAtTheDoor(ledger, org, session, error).catch(reportUnrecorded);
   throw error;
 }
 
-async function recordAtTheDoor(
-  ledger: Ledger,
+async function noteAtTheDoor(
+  { identity, atTheDoor }: Ledger,
   org: OrgId,
-  { issuer, subject }: VerifiedSession,
-  { code, message }: AuthzSessionRefusedError | AuthzSessionInsufficientError,
+  session: VerifiedSession,
+  { code, message: reason }: AuthzSessionRefusedError | AuthzSessionInsufficientError,
 ): Promise<void> {
-  const member = await ledger.identity.directory.member(org, { issuer, subject });
+  const member = await identity.directory.member(org, session);
   const by = member === undefined ? { actor: 'system:sign-in', kind: 'system' } : { actor: member.id };
-  const digest = createHash('sha256').update(`${issuer}\n${subject}`).digest('hex');
-  await ledger.audit.record(ledger.tenancy.forOrg(org, by), 'session.refused', {
+  await atTheDoor.note({ org, by, code, reason }, session);
+}
+
+/** Records that somebody was not let in. The log of one organisation is no place for people of another: it has a digest. */
+export async function recordKnock(
+  { audit, tenancy }: Pick<Ledger, 'audit' | 'tenancy'>,
+  { org, by, code, reason, issuer, subject, attempts }: Knock,
+): Promise<void> {
+  await audit.record(tenancy.forOrg(org, by), 'session.refused', {
     outcome: 'denied',
-    reason: message,
-    data: { code, issuer, subject: digest },
+    reason,
+    data: { code, issuer, subject, attempts },
   });
 }
 
