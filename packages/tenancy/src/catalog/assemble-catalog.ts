@@ -61,6 +61,9 @@ export function assembleCatalog(rows: CatalogRows): Catalog {
   const schemas = new Map(rows.schemas.map(([oid, name]) => [oid, name]));
   const names = new Map(rows.relations.map(([oid, schema, name]) => [oid, `${schemas.get(schema)}.${name}`]));
   const nameOf = (oid: number): string => names.get(oid) ?? '';
+  const functions = new Map(
+    rows.functions.map(([oid, schema, name, args]) => [oid, `${schemas.get(schema)}.${name}(${args})`]),
+  );
   const extensions = new Map(rows.members);
   const columns = columnsByRelation(rows, grantsOf);
   const columnName = (relation: number, number: number): string | null =>
@@ -154,8 +157,8 @@ export function assembleCatalog(rows: CatalogRows): Catalog {
         ([
           oid,
           schema,
-          name,
-          args,
+          ,
+          ,
           owner,
           securityDefiner,
           volatility,
@@ -166,8 +169,8 @@ export function assembleCatalog(rows: CatalogRows): Catalog {
           acl,
           source,
         ]) => ({
-          name: `${schemas.get(schema) ?? 'pg_catalog'}.${name}(${args})`,
-          schema: schemas.get(schema) ?? 'pg_catalog',
+          name: functions.get(oid) ?? '',
+          schema: schemas.get(schema) ?? '',
           owner: role(owner),
           securityDefiner,
           volatility: VOLATILITIES[volatility as keyof typeof VOLATILITIES],
@@ -225,7 +228,13 @@ export function assembleCatalog(rows: CatalogRows): Catalog {
       .filter(([, relation]) => names.has(relation))
       .map(([view, relation]) => ({ view: nameOf(view), relation: nameOf(relation) })),
     databaseSettings,
-    eventTriggers: [...rows.eventTriggers].sort(),
+    aggregateCalls: rows.aggregateCalls.map(([aggregate, called]) => ({
+      aggregate: functions.get(aggregate) ?? '',
+      uses: functions.get(called) ?? '',
+    })),
+    eventTriggers: sorted(
+      rows.eventTriggers.map(([name, called]) => ({ name, function: functions.get(called) ?? '' })),
+    ),
   };
 }
 

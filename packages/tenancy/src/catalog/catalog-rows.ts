@@ -117,28 +117,36 @@ export interface CatalogRows {
   readonly memberships: readonly (readonly [member: Oid, role: Oid])[];
   readonly defaultPrivileges: readonly (readonly [role: Oid, schema: Oid, type: string, acl: string])[];
   readonly viewReads: readonly (readonly [view: Oid, relation: Oid])[];
-  readonly eventTriggers: readonly string[];
+  /** Aggregates and the functions they run that are SECURITY DEFINER. */
+  readonly aggregateCalls: readonly (readonly [aggregate: Oid, fn: Oid])[];
+  readonly eventTriggers: readonly (readonly [name: string, fn: Oid])[];
   /** Every access control list that occurs, once: grantee 0 is PUBLIC. */
   readonly acls: readonly (readonly [acl: string, grants: readonly (readonly [Oid, string, boolean])[]])[];
 }
 
-/** Schemas that are not PostgreSQL's own nor another session's temporary one. */
-const SCHEMAS = `select oid, nspname, nspowner, coalesce(nspacl, acldefault('n', nspowner)) as acl from pg_namespace
-   where nspname not in ('pg_catalog', 'information_schema', 'pg_toast') and nspname !~ '^pg_(toast_)?temp_'`;
+/** Schemas that are not a session's temporary one. */
+const SCHEMAS = `select oid, nspname, nspowner, coalesce(nspacl, acldefault('n', nspowner)) as acl,
+         nspname in ('pg_catalog', 'information_schema', 'pg_toast') as builtin
+    from pg_namespace where nspname !~ '^pg_(toast_)?temp_'`;
+
+/** In PostgreSQL's own schemas, what a superuser or an extension put there: initdb numbers its own objects below 16384. */
+const added = (oid: string) => `(not nsp.builtin or ${oid} >= 16384)`;
 
 const RELATIONS = `
   select c.oid, c.relnamespace, c.relname, c.relkind, c.relowner, c.relrowsecurity, c.relforcerowsecurity, c.reloptions,
          c.relispartition, coalesce(c.relacl, acldefault(case c.relkind when 'S' then 's' else 'r' end::"char", c.relowner)) as acl
-    from pg_class c join nsp on nsp.oid = c.relnamespace where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')`;
+    from pg_class c join nsp on nsp.oid = c.relnamespace
+   where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and ${added('c.oid')}`;
 
-/** Those a superuser or an extension put into pg_catalog are in it: initdb numbers PostgreSQL's own below 16384. */
-const FUNCTIONS = `select f.*, coalesce(f.proacl, acldefault('f', f.proowner)) as acl from pg_proc f
-   where f.pronamespace in (select oid from nsp) or (f.pronamespace = 'pg_catalog'::regnamespace and f.oid >= 16384)`;
+/** PostgreSQL comes with no function that runs as its owner: one that does was altered. */
+const FUNCTIONS = `select f.*, coalesce(f.proacl, acldefault('f', f.proowner)) as acl
+    from pg_proc f join nsp on nsp.oid = f.pronamespace where ${added('f.oid')} or f.prosecdef`;
 
 /** A type and its modifier as one number, so that each is printed once. */
 const TYPE = 'a.atttypid::bigint * 4294967296 + a.atttypmod';
 
-const COLUMNS = `select a.* from pg_attribute a join rel on rel.oid = a.attrelid and rel.relkind <> 'S' where a.attnum > 0 and not a.attisdropped`;
+const COLUMNS = `select a.* from pg_attribute a join rel on rel.oid = a.attrelid and (rel.relkind <> 'S' or a.attacl is not null)
+   where a.attnum > 0 and not a.attisdropped`;
 
 const DATABASE = `select *, coalesce(datacl, acldefault('d', datdba)) as acl from pg_database where datname = current_database()`;
 
@@ -191,7 +199,8 @@ const LISTS: Readonly<Record<keyof CatalogRows, string>> = {
   ),
   functions: list(
     `f.oid::bigint, f.pronamespace::bigint, f.proname, oidvectortypes(f.proargtypes), f.proowner::bigint, f.prosecdef, f.provolatile, f.proleakproof,
-     f.proconfig, l.lanname, format_type(f.prorettype, null), f.acl::text, coalesce(f.prosrc, '')`,
+     f.proconfig, l.lanname, format_type(f.prorettype, null), f.acl::text,
+     coalesce(nullif(f.prosrc, ''), pg_get_function_sqlbody(f.oid), '')`,
     'fn f join pg_language l on l.oid = f.prolang',
   ),
   triggers: list(
@@ -225,7 +234,12 @@ const LISTS: Readonly<Record<keyof CatalogRows, string>> = {
       select distinct v.oid::bigint as view, d.refobjid::bigint as relation from pg_depend d
         join pg_rewrite r on r.oid = d.objid and d.classid = 'pg_rewrite'::regclass join rel v on v.oid = r.ev_class and v.relkind in ('v', 'm')
        where d.refclassid = 'pg_class'::regclass and d.refobjid <> v.oid) v)`,
-  eventTriggers: `(select coalesce(json_agg(evtname), '[]') from pg_event_trigger where evtenabled <> 'D')`,
+  aggregateCalls: list(
+    'a.aggfnoid::oid::bigint, f.oid::bigint',
+    `pg_aggregate a join fn f on f.prosecdef and f.oid in (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn,
+      a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)`,
+  ),
+  eventTriggers: list('e.evtname, e.evtfoid::bigint', `pg_event_trigger e where e.evtenabled <> 'D'`),
   acls: `(select coalesce(json_agg(json_build_array(u.acl::text, (
         select coalesce(json_agg(json_build_array(x.grantee::bigint, x.privilege_type, x.is_grantable)), '[]') from aclexplode(u.acl) x))), '[]')
       from (select acl from rel union select acl from nsp union select acl from fn union select acl from db

@@ -36,7 +36,7 @@ export type RelationKind =
   | 'foreign table'
   | 'sequence';
 
-/** A table, view, sequence … outside PostgreSQL's own schemas. */
+/** A table, view, sequence … that PostgreSQL did not come with. */
 export interface Relation {
   /** `schema.name`, not quoted. */
   readonly name: string;
@@ -60,7 +60,7 @@ export interface Relation {
   readonly extension: string | null;
   /** Owning `schema.table.column` of a sequence. */
   readonly ownedBy: string | null;
-  /** Columns in their order; none for a sequence. */
+  /** Columns in their order; of a sequence, those with rights of their own. */
   readonly columns: readonly Column[];
   /** Grants on the whole relation, the built-in ones of its owner included. */
   readonly grants: readonly Grant[];
@@ -128,7 +128,7 @@ export interface Index {
   readonly ofConstraint: boolean;
 }
 
-/** A function or procedure. */
+/** A function, aggregate or procedure that PostgreSQL did not come with. */
 export interface CatalogFunction {
   /** As `regprocedure` prints it with its schema: `schema.name(argument types)`. */
   readonly name: string;
@@ -152,7 +152,7 @@ export interface CatalogFunction {
   readonly extension: string | null;
   /** Grants, the built-in ones included. */
   readonly grants: readonly Grant[];
-  /** Source text; empty for a standard SQL body. */
+  /** Source text, or the standard SQL body as PostgreSQL prints it. */
   readonly source: string;
 }
 
@@ -242,6 +242,22 @@ export interface ViewRead {
   readonly relation: string;
 }
 
+/** A function that an aggregate runs: PostgreSQL asks whether the owner of the aggregate may, not who calls it. */
+export interface AggregateUse {
+  /** The aggregate, `schema.name(argument types)`. */
+  readonly aggregate: string;
+  /** The function it runs. */
+  readonly uses: string;
+}
+
+/** An event trigger. */
+export interface EventTrigger {
+  /** Name. */
+  readonly name: string;
+  /** Function it calls, `schema.name()`. */
+  readonly function: string;
+}
+
 /** The snapshot. */
 export interface Catalog {
   /** `server_version_num`, e.g. 180004. */
@@ -278,6 +294,8 @@ export interface Catalog {
   readonly viewReads: readonly ViewRead[];
   /** Settings of the database (`ALTER DATABASE … SET`). */
   readonly databaseSettings: readonly string[];
-  /** Names of the event triggers. */
-  readonly eventTriggers: readonly string[];
+  /** `SECURITY DEFINER` functions that aggregates run. */
+  readonly aggregateCalls: readonly AggregateUse[];
+  /** Event triggers that are enabled. */
+  readonly eventTriggers: readonly EventTrigger[];
 }

@@ -6,6 +6,7 @@
  * readable, and a view among those reads no table.
  */
 import type { Catalog, Grant, Relation } from './catalog.ts';
+import { everyGrant } from './set-off.ts';
 
 /** Relations that extensions grant to PUBLIC when they are created, and that hold no rows of the app. */
 const SHIPPED: Readonly<Record<string, readonly string[]>> = {
@@ -23,8 +24,6 @@ export function isShipped({ viewReads }: Pick<Catalog, 'viewReads'>, relation: R
 }
 
 /** Grants on a relation and on its columns, without those its owner holds by owning it. */
-export function allGrants({ grants, columns, owner }: Relation): readonly Grant[] {
-  return [...grants, ...columns.flatMap((column) => column.grants)].filter(
-    ({ grantee }) => grantee !== owner,
-  );
+export function allGrants(relation: Relation): readonly Grant[] {
+  return everyGrant(relation).filter(({ grantee }) => grantee !== relation.owner);
 }

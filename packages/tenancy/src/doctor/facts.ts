@@ -15,14 +15,6 @@ export interface PolicyUse {
   readonly uses: string;
 }
 
-/** A function that an aggregate runs: PostgreSQL asks whether the owner of the aggregate may, not who calls it. */
-export interface AggregateUse {
-  /** The aggregate, `schema.name(argument types)`. */
-  readonly aggregate: string;
-  /** The function it runs. */
-  readonly uses: string;
-}
-
 /** A function of schema `tenancy` as it is in the database. */
 export interface InstalledFunction {
   /** Name without schema and arguments. */
@@ -53,8 +45,6 @@ export interface Facts {
   readonly policyCalls: readonly PolicyUse[];
   /** Relations read by policies, their own left out. */
   readonly policyReads: readonly PolicyUse[];
-  /** `SECURITY DEFINER` functions that aggregates run. */
-  readonly aggregateCalls: readonly AggregateUse[];
   /** Functions of schema `tenancy`. */
   readonly tenancyFunctions: readonly InstalledFunction[];
   /** Installed context keys; null when there is no key table or it may not be read. */
@@ -92,9 +82,7 @@ const acl = (
   'privilege', lower(x.privilege_type), 'grantable', x.is_grantable)), '[]')
   from aclexplode(${column}) x left join pg_roles g on g.oid = x.grantee)`;
 
-const nameOf = (schema: string, fn: string) =>
-  `${schema}.nspname || '.' || ${fn}.proname || '(' || oidvectortypes(${fn}.proargtypes) || ')'`;
-const functionName = nameOf('n', 'f');
+const functionName = `n.nspname || '.' || f.proname || '(' || oidvectortypes(f.proargtypes) || ')'`;
 
 /** What policies depend on, each once: an expression that names a thing twice depends on it twice. */
 const policyUse = (uses: string, from: string) => `(select json_agg(json_build_object(
@@ -111,11 +99,6 @@ const FACTS: Readonly<Record<string, string>> = {
       and not exists (select from pg_policy own where own.oid = d.objid and own.polrelid = d.refobjid)`,
   )}
     join pg_class f on f.oid = d.refobjid join pg_namespace n on n.oid = f.relnamespace)`,
-  aggregateCalls: `(select json_agg(json_build_object('aggregate', ${nameOf('an', 'a')}, 'uses', ${functionName}))
-    from pg_aggregate g join pg_proc f on f.prosecdef and f.oid in (g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn,
-      g.aggdeserialfn, g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn)
-    join pg_namespace n on n.oid = f.pronamespace
-    join pg_proc a on a.oid = g.aggfnoid join pg_namespace an on an.oid = a.pronamespace)`,
   tenancyFunctions: `(select json_agg(json_build_object('name', f.proname, 'inputs', f.pronargs,
       'body', coalesce(pg_get_function_sqlbody(f.oid), f.prosrc), 'securityDefiner', f.prosecdef,
       'volatility', case f.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end,
@@ -143,7 +126,6 @@ const FACTS: Readonly<Record<string, string>> = {
 const EMPTY: Facts = {
   policyCalls: [],
   policyReads: [],
-  aggregateCalls: [],
   tenancyFunctions: [],
   contextKeys: null,
   patternIndexes: [],

@@ -1,5 +1,6 @@
 /** Rules on functions and triggers: code that runs with other rights, before the policy, or in place of this package's. */
-import type { CatalogFunction, Relation } from '../catalog/catalog.ts';
+import type { CatalogFunction } from '../catalog/catalog.ts';
+import { isFixedPath, searchPathOf } from '../catalog/search-path.ts';
 import { expectedFunctions, identityOf, sameFunction } from './expected-functions.ts';
 import { type Inspection, OWN_SCHEMA } from './inspection.ts';
 import { DOCS, type Hit, quoted, quotedFunction, quotedRole, type Rule } from './rule.ts';
@@ -15,41 +16,13 @@ function* executable(inspection: Inspection): Generator<CatalogFunction> {
   }
 }
 
-/** Relations on which the app role has a right: what it does there sets off their triggers. */
-function touched(inspection: Inspection): readonly Relation[] {
-  const { relations } = inspection.catalog;
-  return relations.filter(({ grants }) => inspection.reachable(grants).length > 0);
-}
-
-/** SECURITY DEFINER functions by the aggregate through which the app role runs them, whether or not it may execute them. */
-function aggregated({ catalog, facts, reachable }: Inspection): ReadonlyMap<string, string> {
-  const open = new Set(
-    catalog.functions.filter(({ grants }) => reachable(grants).length > 0).map(({ name }) => name),
-  );
-  const calls = facts.aggregateCalls.filter(({ aggregate }) => open.has(aggregate));
-  return new Map(calls.map(({ aggregate, uses }) => [uses, aggregate]));
-}
-
 /** Functions of other schemas that run with their owner's rights and that the app role sets off: itself, by a trigger, by an aggregate. */
 function* definers(inspection: Inspection): Generator<CatalogFunction> {
-  const byAggregate = aggregated(inspection);
-  const fired = new Set(
-    touched(inspection).flatMap((table) => inspection.triggers(table).map((each) => each.function)),
-  );
   for (const each of inspection.catalog.functions) {
     if (!each.securityDefiner || each.schema === OWN_SCHEMA) continue;
-    if (fired.has(each.name) || byAggregate.has(each.name) || inspection.reachable(each.grants).length > 0)
+    if (inspection.setOff.functions.has(each.name) || inspection.reachable(each.grants).length > 0)
       yield each;
   }
-}
-
-/** A path whose last place is pg_temp, which is searched first when it is not named; or an empty one. */
-function isFixedPath(setting: string): boolean {
-  const path = setting
-    .slice('search_path='.length)
-    .split(',')
-    .map((each) => each.trim().replaceAll('"', ''));
-  return path.at(-1) === 'pg_temp' || path.join() === '';
 }
 
 /** Functions and triggers. */
@@ -65,13 +38,13 @@ export const functionRules: readonly Rule[] = [
     *check(inspection): Generator<Hit> {
       for (const { name, securityDefiner, owner } of executable(inspection)) {
         if (!securityDefiner || inspection.schema.definerFunctions.has(name)) continue;
-        const remedy = `revoke execute on function ${quotedFunction(name)} from public, ${quotedRole(inspection.schema.appRole)};`;
+        const remedy = `revoke execute on routine ${quotedFunction(name)} from public, ${quotedRole(inspection.schema.appRole)};`;
         yield { object: name, message: `it runs as ${owner}`, remedy };
       }
       const callable = new Set([...executable(inspection)].map(({ name }) => name));
-      for (const [name, aggregate] of aggregated(inspection)) {
+      for (const [name, aggregate] of inspection.setOff.aggregated) {
         if (callable.has(name) || inspection.schema.definerFunctions.has(name)) continue;
-        const remedy = `revoke execute on function ${quotedFunction(aggregate)} from public, ${quotedRole(inspection.schema.appRole)};`;
+        const remedy = `revoke execute on routine ${quotedFunction(aggregate)} from public, ${quotedRole(inspection.schema.appRole)};`;
         yield { object: name, message: `the aggregate ${aggregate} runs it`, remedy };
       }
     },
@@ -82,15 +55,17 @@ export const functionRules: readonly Rule[] = [
     level: 'error',
     title: 'A SECURITY DEFINER function has no fixed search_path',
     rationale:
-      "Its caller chooses the path, and pg_temp is searched first unless it is named last: the caller's table or operator takes the place of the one that was meant.",
+      "Its caller chooses the path, and pg_temp is searched first unless it is named last: the caller's table, type or operator takes the place of the one that was meant. A standard SQL body binds its own names, and none of the functions and triggers it sets off; an empty path leaves pg_temp first.",
     source: DOCS.createFunction,
     *check(inspection): Generator<Hit> {
-      for (const { name, settings, language, source } of definers(inspection)) {
-        if (language === 'sql' && source === '') continue; // a standard SQL body is bound when it is created
-        const path = settings.find((each) => each.startsWith('search_path='));
+      for (const { name, settings } of definers(inspection)) {
+        const path = searchPathOf(settings);
         if (path !== undefined && isFixedPath(path)) continue;
-        const message = path === undefined ? 'search_path is not set' : `${path} does not end with pg_temp`;
-        const remedy = `alter function ${quotedFunction(name)} set search_path = pg_catalog, pg_temp;`;
+        const message =
+          path === undefined
+            ? 'search_path is not set'
+            : `search_path=${path} does not name pg_temp once, last, or names $user`;
+        const remedy = `alter routine ${quotedFunction(name)} set search_path = pg_catalog, pg_temp;`;
         yield { object: name, message, remedy };
       }
     },
@@ -101,16 +76,23 @@ export const functionRules: readonly Rule[] = [
     level: 'error',
     title: 'A trigger the app role sets off runs an undeclared SECURITY DEFINER function',
     rationale:
-      'A write of the app role sets it off with the rights of its owner, and the app needs no right to execute it.',
-    source: 'PostgreSQL documentation, CREATE TRIGGER',
+      'A write of the app role sets it off with the rights of its owner, and the app needs no right to execute it: on the table, on a partition the row goes to, on a table a referential action changes. An event trigger needs a temporary table, or a login.',
+    source: `PostgreSQL documentation, CREATE TRIGGER, CREATE EVENT TRIGGER; ${DOCS.executed}: all rows`,
     *check(inspection): Generator<Hit> {
       const definer = new Set([...definers(inspection)].map(({ name }) => name));
-      for (const table of touched(inspection))
-        for (const { name, function: called } of inspection.triggers(table)) {
-          if (!definer.has(called) || inspection.schema.definerFunctions.has(called)) continue;
-          const remedy = `drop trigger "${name.replaceAll('"', '""')}" on ${quoted(table.name)};`;
-          yield { object: `${table.name}.${name}`, message: `it runs ${called}`, remedy };
-        }
+      const undeclared = (called: string) =>
+        definer.has(called) && !inspection.schema.definerFunctions.has(called);
+      const { catalog, setOff } = inspection;
+      for (const { relation, name, function: called } of catalog.triggers) {
+        if (!setOff.relations.has(relation) || !undeclared(called)) continue;
+        const remedy = `drop trigger "${name.replaceAll('"', '""')}" on ${quoted(relation)};`;
+        yield { object: `${relation}.${name}`, message: `it runs ${called}`, remedy };
+      }
+      for (const { name, function: called } of catalog.eventTriggers) {
+        if (!undeclared(called)) continue;
+        const remedy = `drop event trigger "${name.replaceAll('"', '""')}";`;
+        yield { object: `event trigger ${name}`, message: `it runs ${called}`, remedy };
+      }
     },
   },
   {
@@ -123,7 +105,7 @@ export const functionRules: readonly Rule[] = [
     *check(inspection): Generator<Hit> {
       for (const { name, leakproof, owner } of executable(inspection)) {
         if (!leakproof) continue;
-        const remedy = `alter function ${quotedFunction(name)} not leakproof;`;
+        const remedy = `alter routine ${quotedFunction(name)} not leakproof;`;
         yield { object: name, message: `owned by ${owner}, it may run before the policy`, remedy };
       }
     },
@@ -141,7 +123,7 @@ export const functionRules: readonly Rule[] = [
         if (!(called.has(name) || schema === OWN_SCHEMA)) continue;
         if (owner !== inspection.schema.appRole && !inspection.reachRoles.some((role) => role.name === owner))
           continue;
-        const remedy = `alter function ${quotedFunction(name)} owner to current_user;`;
+        const remedy = `alter routine ${quotedFunction(name)} owner to current_user;`;
         yield { object: name, message: `it is owned by ${owner}`, remedy };
       }
     },
@@ -249,7 +231,7 @@ export const functionRules: readonly Rule[] = [
     *check(inspection): Generator<Hit> {
       for (const { name, schema, source } of inspection.catalog.functions) {
         if (schema === OWN_SCHEMA || !/context_key|ringfence\.context/.test(source)) continue;
-        const remedy = `drop function ${quotedFunction(name)};`;
+        const remedy = `drop routine ${quotedFunction(name)};`;
         yield { object: name, message: 'its source names the context or its keys', remedy };
       }
     },

@@ -374,7 +374,7 @@ export const grantRules: readonly Rule[] = [
       );
       const own = facts.serverFileFunctions.map((name) => `pg_catalog.${name}`);
       for (const object of [...own, ...wal.map(({ name }) => name)]) {
-        const remedy = `revoke execute on function ${quotedFunction(object)} from public, ${quotedRole(schema.appRole)};`;
+        const remedy = `revoke execute on routine ${quotedFunction(object)} from public, ${quotedRole(schema.appRole)};`;
         yield { object, message: 'the app role may execute it', remedy };
       }
     },

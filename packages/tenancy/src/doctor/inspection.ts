@@ -16,6 +16,7 @@ import type {
 } from '../catalog/catalog.ts';
 import { allGrants, isShipped } from '../catalog/extension-relations.ts';
 import { grouped } from '../catalog/grouped.ts';
+import { type SetOff, setOffBy } from '../catalog/set-off.ts';
 import type { TenancySchema } from '../policies/declaration.ts';
 import { expectedFunctions } from './expected-functions.ts';
 import type { Facts, InstalledFunction } from './facts.ts';
@@ -53,6 +54,8 @@ export class Inspection {
   readonly #triggers: ReadonlyMap<string, readonly Trigger[]>;
   readonly #roles: ReadonlyMap<string, Role>;
   readonly #classes = new Map<string, Classification>();
+  readonly #grants = new Map<string, readonly Grant[]>();
+  #setOff: SetOff | undefined;
 
   constructor(catalog: Catalog, schema: TenancySchema, facts: Facts, plans: readonly TablePlan[] = []) {
     this.catalog = catalog;
@@ -115,15 +118,25 @@ export class Inspection {
   readonly reachable = (grants: readonly Grant[]): readonly Grant[] =>
     grants.filter(({ grantee }) => this.reach.has(grantee));
 
-  /** Grants on a relation the app can use, without those its owner holds by owning it. */
+  /** Grants on a relation or on columns of it that the app can use, without those its owner holds by owning it. */
   grantsOn(relation: Relation): readonly Grant[] {
-    return this.reachable(relation.grants).filter(({ grantee }) => grantee !== relation.owner);
+    const known = this.#grants.get(relation.name);
+    if (known !== undefined) return known;
+    const grants = this.reachable(allGrants(relation));
+    this.#grants.set(relation.name, grants);
+    return grants;
+  }
+
+  /** What the app sets off without a right to execute it. */
+  get setOff(): SetOff {
+    this.#setOff ??= setOffBy(this.catalog, (grants) => this.reachable(grants).length > 0);
+    return this.#setOff;
   }
 
   /** True for a relation of an extension that is as shipped, or out of reach of the app. */
   isExtensionsOwn(relation: Relation): boolean {
     if (relation.extension === null) return false;
-    return isShipped(this.catalog, relation) || this.reachable(allGrants(relation)).length === 0;
+    return isShipped(this.catalog, relation) || this.grantsOn(relation).length === 0;
   }
 
   /** True when a policy applies to the app. */

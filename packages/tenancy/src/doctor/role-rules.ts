@@ -56,7 +56,7 @@ function* owned({ catalog, reachRoles }: Inspection): Generator<readonly [string
       yield [owner, name, `alter ${kind === 'partitioned table' ? 'table' : kind} ${quoted(name)} owner to`];
   for (const { name, owner, schema } of catalog.functions)
     if (owners.has(owner) && schema !== OWN_SCHEMA)
-      yield [owner, name, `alter function ${quotedFunction(name)} owner to`];
+      yield [owner, name, `alter routine ${quotedFunction(name)} owner to`];
 }
 
 /** Settings in force for sessions of the app role, with where they come from and the SQL that resets them. */

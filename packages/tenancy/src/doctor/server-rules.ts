@@ -148,7 +148,7 @@ export const activityRules: readonly Rule[] = [
       'It runs in every migration, with the rights of the migrating role, and can change what the migration made.',
     source: 'PostgreSQL documentation, 38 Event Triggers',
     *check({ catalog }): Generator<Hit> {
-      for (const name of catalog.eventTriggers) {
+      for (const { name } of catalog.eventTriggers) {
         const remedy = `-- review it; alter event trigger "${name.replaceAll('"', '""')}" disable;`;
         yield { object: `event trigger ${name}`, message: 'it is enabled', remedy };
       }

@@ -1,7 +1,7 @@
 /**
  * The one engine: what the catalog would have to be under a declaration against what it is.
  *
- * Invariant: no difference means that every relation outside PostgreSQL's own schemas is declared, is an extension's and
+ * Invariant: no difference means that every relation that PostgreSQL did not come with is declared, is an extension's and
  * out of reach, or is one that an extension ships readable, and that what isolates it is, character by character, what this package generates. docs/policies.md says
  * what that proves and what it leaves to others.
  */

@@ -5,11 +5,13 @@
  * @packageDocumentation
  */
 export type {
+  AggregateUse,
   Catalog,
   CatalogFunction,
   Column,
   Constraint,
   DefaultPrivilege,
+  EventTrigger,
   Grant,
   Index,
   Policy,

@@ -2,7 +2,7 @@
  * Differences of everything that is not an org-owned table: global and system tables, views, sequences, partitions, and
  * relations nobody has declared.
  *
- * Invariant: every relation outside PostgreSQL's own schemas, but for what is an extension's own, passes through exactly one rule.
+ * Invariant: every relation that PostgreSQL did not come with, but for what is an extension's own, passes through exactly one rule.
  */
 import type { Relation } from '../catalog/catalog.ts';
 import { identifier } from '../identifier.ts';

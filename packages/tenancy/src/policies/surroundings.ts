@@ -2,7 +2,8 @@
  * Differences around the relations: the app role itself, schemas, functions, publications, rights of objects yet to be
  * made. Each is a way past a correct policy.
  */
-import type { CatalogFunction } from '../catalog/catalog.ts';
+import { isFixedPath, searchPathOf } from '../catalog/search-path.ts';
+import { setOffBy } from '../catalog/set-off.ts';
 import { identifier } from '../identifier.ts';
 import { type CatalogView, grantsText, quoted, quotedFunction, reaching } from './catalog-view.ts';
 import { type Difference, ownStep } from './difference.ts';
@@ -131,20 +132,17 @@ export function usedSchemas(schema: CatalogView['schema']): ReadonlySet<string> 
   return new Set([...names.map((name) => name.split('.')[0] ?? ''), PACKAGE_SCHEMA]);
 }
 
-/** Compares functions that run with their owner's rights: reached by a call, or by a trigger of a table the app role writes. */
+/** Compares functions that run with their owner's rights: reached by a call, or set off by a trigger or an aggregate. */
 export function functionDifferences(view: CatalogView): Difference[] {
   const { schema, catalog } = view;
   const app = identifier(schema.appRole);
   const found: Difference[] = [];
-  const fired = new Set(
-    catalog.triggers
-      .filter(({ enabled, relation }) => enabled && isReached(view, relation))
-      .map((trigger) => trigger.function),
-  );
+  const { functions: setOff } = setOffBy(catalog, (grants) => reaching(grants, schema.appRole).length > 0);
   for (const fn of catalog.functions) {
     if (!fn.securityDefiner) continue;
     const callers = reaching(fn.grants, schema.appRole);
-    if (callers.length === 0 && !fired.has(fn.name)) continue;
+    const by = setOff.get(fn.name);
+    if (callers.length === 0 && by === undefined) continue;
     const relation = `function ${fn.name}`;
     if (!schema.definerFunctions.has(fn.name) && !PACKAGE_DEFINERS.includes(fn.name)) {
       const step = ownStep(
@@ -158,11 +156,12 @@ export function functionDifferences(view: CatalogView): Difference[] {
         kind: 'definer_function',
         relation,
         expected: 'declared in definerFunctions, or out of reach',
-        found: callers.length === 0 ? 'fired by a trigger' : grantsText(callers),
+        found: callers.length === 0 ? `set off by ${by}` : grantsText(callers),
         mend: callers.length === 0 ? [] : [step],
       });
     }
-    if (!pinned(fn)) {
+    const path = searchPathOf(fn.settings);
+    if (path === undefined || !isFixedPath(path)) {
       const step = ownStep(
         'surroundings',
         relation,
@@ -170,15 +169,13 @@ export function functionDifferences(view: CatalogView): Difference[] {
         [`alter routine ${quotedFunction(fn)} set search_path = pg_catalog, pg_temp;`],
         'none',
       );
-      const is =
-        fn.settings.find((setting) => setting.startsWith('search_path=')) ?? 'no search_path of its own';
       found.push({
         kind: 'search_path',
         relation,
         expected: 'a fixed search_path with pg_temp last',
-        found: is,
+        found: path === undefined ? 'no search_path of its own' : `search_path=${path}`,
         // A body that relies on its path would break: only the owner of the function knows.
-        mend: is === 'search_path=pg_catalog' ? [step] : [],
+        mend: path === 'pg_catalog' ? [step] : [],
       });
     }
   }
@@ -197,16 +194,6 @@ export function functionDifferences(view: CatalogView): Difference[] {
     });
   }
   return found;
-}
-
-/** `pg_temp` is searched first unless it is named. */
-function pinned({ settings }: CatalogFunction): boolean {
-  const path = settings.find((setting) => setting.startsWith('search_path='))?.slice('search_path='.length);
-  return path !== undefined && /(?:^|, ?)"?pg_temp"?$/.test(path) && !path.includes('$user');
-}
-
-function isReached({ schema, relations }: CatalogView, name: string): boolean {
-  return reaching(relations.get(name)?.grants ?? [], schema.appRole).length > 0;
 }
 
 /** Compares publications. */

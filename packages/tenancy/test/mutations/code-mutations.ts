@@ -58,6 +58,31 @@ export const viewMutations: readonly Mutation[] = ofLayer('views', [
         select count(*) as dealloc, max(touched) as stats_reset from app.note;`,
   },
   {
+    name: 'view granted by a column',
+    rules: ['view-not-invoker', 'grant-on-column', 'relation-unclassified'],
+    sql: 'create view app.titles as select title from app.note; grant select (title) on app.titles to {app};',
+  },
+  {
+    name: 'materialized view granted by a column',
+    rules: ['materialized-view-reachable', 'grant-on-column', 'relation-unclassified'],
+    sql: `create materialized view app.total as select count(*) from app.note where false;
+       grant select (count) on app.total to {app};`,
+  },
+  {
+    name: 'view in information_schema',
+    as: 'superuser',
+    rules: ['view-not-invoker', 'view-owner-bypasses', 'grant-public', 'relation-unclassified'],
+    sql: `create view information_schema.titles as select title from app.note;
+       grant select on information_schema.titles to public;`,
+  },
+  {
+    name: 'view moved into pg_catalog',
+    as: 'superuser',
+    rules: ['view-not-invoker', 'view-owner-bypasses', 'relation-unclassified'],
+    sql: `create view app.titles as select title from app.note; grant select on app.titles to {app};
+       alter view app.titles set schema pg_catalog;`,
+  },
+  {
     name: 'rewrite rule on a table that an extension holds',
     as: 'superuser',
     rules: ['rewrite-rule'],
@@ -74,12 +99,30 @@ function altered(from: string, to: string, signedContext = true): string {
   return text.replace('create function', 'create or replace function').replace(from, to);
 }
 
+const SPILL = `create function app.spill() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+    as $$ begin return new; end $$; revoke execute on function app.spill() from public;`;
+
 /** Functions and triggers. */
 export const functionMutations: readonly Mutation[] = ofLayer('functions', [
   {
     name: 'declared definer function whose search_path forgets pg_temp',
     rules: ['definer-search-path'],
     sql: 'alter function app.touch_folder() set search_path = app, public;',
+  },
+  {
+    name: 'declared definer function with an empty search_path',
+    rules: ['definer-search-path'],
+    sql: `alter function app.touch_folder() set search_path = '';`,
+  },
+  {
+    name: 'declared definer function whose search_path begins with pg_temp',
+    rules: ['definer-search-path'],
+    sql: 'alter function app.touch_folder() set search_path = pg_temp, app, pg_temp;',
+  },
+  {
+    name: 'declared definer function with a standard SQL body and no search_path',
+    rules: ['definer-search-path'],
+    sql: 'alter function app.log_line(uuid, text) reset search_path;',
   },
   {
     name: 'trigger that runs an undeclared definer function',
@@ -92,10 +135,52 @@ export const functionMutations: readonly Mutation[] = ofLayer('functions', [
   {
     name: 'trigger of a system table that runs an undeclared definer function',
     rules: ['trigger-definer'],
-    sql: `create function app.spill() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
-        as $$ begin return new; end $$;
-       revoke execute on function app.spill() from public;
-       create trigger spill after insert on app.log for each row execute function app.spill();`,
+    sql: `${SPILL} create trigger spill after insert on app.log for each row execute function app.spill();`,
+  },
+  {
+    name: 'trigger that runs an undeclared definer function, on a table whose columns are granted',
+    rules: ['trigger-definer', 'grant-on-column'],
+    sql: `${SPILL} create trigger spill after insert on app.inbox for each row execute function app.spill();
+       revoke insert on app.inbox from {app}; grant insert (body) on app.inbox to {app};`,
+  },
+  {
+    name: 'trigger of a partition that runs an undeclared definer function',
+    rules: ['trigger-definer'],
+    sql: `${SPILL} create trigger spill after insert on app.reading_2026 for each row execute function app.spill();`,
+  },
+  {
+    name: 'trigger that a referential action sets off runs an undeclared definer function',
+    rules: ['trigger-definer'],
+    sql: `${SPILL} create trigger spill after delete on app.note for each row execute function app.spill();
+       revoke all on app.note from {app};`,
+  },
+  {
+    name: 'event trigger that runs an undeclared definer function',
+    as: 'superuser',
+    rules: ['event-trigger', 'trigger-definer'],
+    sql: `create function jobs.at_ddl() returns event_trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+        as $$ begin end $$;
+       revoke execute on function jobs.at_ddl() from public;
+       create event trigger at_ddl on ddl_command_start execute function jobs.at_ddl();`,
+  },
+  {
+    name: 'undeclared definer procedure',
+    rules: ['definer-undeclared'],
+    sql: `create procedure app.purge() language sql security definer set search_path = pg_catalog, pg_temp
+        begin atomic delete from app.note; end;`,
+  },
+  {
+    name: 'undeclared definer function in information_schema',
+    as: 'superuser',
+    rules: ['definer-undeclared'],
+    sql: `create function information_schema.titles() returns setof text language sql security definer
+        set search_path = pg_catalog, pg_temp begin atomic select title from app.note; end;`,
+  },
+  {
+    name: 'function of PostgreSQL made a definer',
+    as: 'superuser',
+    rules: ['definer-undeclared', 'definer-search-path'],
+    sql: 'alter function pg_catalog.ts_debug(text) security definer;',
   },
   {
     name: 'undeclared definer function that an extension holds',
@@ -180,6 +265,12 @@ export const functionMutations: readonly Mutation[] = ofLayer('functions', [
     sql: `insert into tenancy.context_key select 'k' || n, inner_pad, outer_pad from tenancy.context_key, generate_series(2, 3) n;`,
   },
   {
+    name: 'function with a standard SQL body that reads the context keys',
+    rules: ['context-key-read'],
+    sql: `create function app.sign() returns bytea language sql begin atomic select inner_pad from tenancy.context_key; end;
+       revoke execute on function app.sign() from public;`,
+  },
+  {
     name: 'function that reads the context keys',
     rules: ['context-key-read'],
     sql: `create function app.sign(text) returns bytea language sql as $$ select inner_pad from tenancy.context_key $$;
@@ -211,6 +302,11 @@ export const activityMutations: readonly Mutation[] = ofLayer('activity', [
     as: 'superuser',
     rules: ['statement-statistics-readable'],
     sql: 'create extension pg_stat_statements schema jobs;',
+  },
+  {
+    name: 'function with a standard SQL body that notifies',
+    rules: ['notify-shared'],
+    sql: `create function app.tell() returns void language sql begin atomic select pg_notify('notes', 'a title'); end;`,
   },
   {
     name: 'function that notifies',

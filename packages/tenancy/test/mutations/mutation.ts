@@ -5,4 +5,6 @@ import type { SchemaMutation } from '../../src/testing/mutations/mutation.ts';
 export interface Mutation extends SchemaMutation {
   /** Names of the rules that fire, in the order of the report. */
   readonly rules: readonly string[];
+  /** Oldest major version of PostgreSQL that knows the statement. Default: the oldest supported. */
+  readonly since?: number;
 }

@@ -4,7 +4,29 @@ import type { Mutation } from './mutation.ts';
 
 /** Grants. */
 export const grantMutations: readonly Mutation[] = ofLayer('grants', [
-  { name: 'maintain granted', rules: ['grant-maintain'], sql: 'grant maintain on app.note to {app};' },
+  {
+    name: 'maintain granted',
+    since: 17,
+    rules: ['grant-maintain'],
+    sql: 'grant maintain on app.note to {app};',
+  },
+  {
+    name: 'columns of the context keys readable',
+    rules: ['grant-beyond-declaration', 'grant-on-column'],
+    sql: 'grant select (inner_pad, outer_pad) on tenancy.context_key to {app};',
+  },
+  {
+    name: 'column of a sequence readable',
+    rules: ['sequence-readable', 'sequence-shared', 'grant-on-column'],
+    sql: `alter table app.note add column number bigint generated always as identity (sequence name app.number);
+       grant select (last_value) on app.number to {app};`,
+  },
+  {
+    name: 'CREATE on pg_catalog',
+    as: 'superuser',
+    rules: ['schema-create'],
+    sql: 'grant create on schema pg_catalog to {app};',
+  },
   {
     name: 'table of a system schema readable',
     rules: ['grant-beyond-declaration', 'system-relation-open'],
@@ -77,7 +99,7 @@ export const grantMutations: readonly Mutation[] = ofLayer('grants', [
     as: 'superuser',
     rules: ['server-file-function'],
     sql: `create extension pg_walinspect schema jobs;
-       grant execute on function jobs.pg_get_wal_block_info(pg_lsn, pg_lsn, boolean) to {app};`,
+       grant execute on all functions in schema jobs to {app};`,
   },
 ]);
 

@@ -38,13 +38,13 @@ export const roleMutations: readonly SchemaMutation[] = ofLayer('roles', [
   {
     name: 'app role can become a superuser',
     ...SUPERUSER,
-    sql: 'create role {scratch} superuser; grant {scratch} to {app} with inherit false;',
+    sql: 'create role {scratch} superuser; alter role {app} noinherit; grant {scratch} to {app};',
   },
   { name: 'app role owns a table', ...SUPERUSER, sql: 'alter table {table} owner to {app};' },
   {
     name: 'app role is a member of the owner',
     ...SUPERUSER,
-    sql: 'grant {owner} to {app} with inherit false;',
+    sql: 'alter role {app} noinherit; grant {owner} to {app};',
   },
   { name: 'app role is a member of pg_read_all_data', ...SUPERUSER, sql: 'grant pg_read_all_data to {app};' },
   {
