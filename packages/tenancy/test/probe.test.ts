@@ -151,7 +151,12 @@ describe('a table the probe cannot seed', () => {
 
 describe('a crossing that is wanted', () => {
   const accepted = [
-    { relation: 'app.note', attack: 'unique value' as const, reason: 'one account per address' },
+    {
+      relation: 'app.note',
+      attack: 'unique value' as const,
+      object: 'email_once',
+      reason: 'one account per address',
+    },
   ];
 
   test('is accepted with its reason, and the acceptance is stale once it is gone', async () => {
@@ -162,8 +167,19 @@ describe('a crossing that is wanted', () => {
     expect(report.attacks.find(({ outcome }) => outcome === 'accepted')?.evidence).toContain(
       'one account per address',
     );
-    expect(report.attacks.filter(({ outcome }) => outcome === 'crossed')).toEqual([]);
+    expect(report.clean).toBe(true);
     expect((await probe({ owner: f.superuser, schema, accepted })).stale).toEqual(accepted);
+  });
+
+  test('is accepted alone: not what the same attack finds elsewhere in the table', async () => {
+    const schema = goldenSchema(f.database.app);
+    await f.ddl(`create unique index email_once on app.note (email);
+      create unique index email_open on app.note (email) where status = 'closed'`);
+    const report = await probe({ owner: f.superuser, schema, accepted });
+    await f.ddl('drop index app.email_once; drop index app.email_open');
+    const crossed = report.attacks.filter(({ outcome }) => outcome === 'crossed');
+    expect(crossed.map(({ object }) => object)).toEqual(['email_open']);
+    expect(report.clean).toBe(false);
   });
 });
 

@@ -82,8 +82,8 @@ begin
         place := split_part(origin, ' function ', 2);
         place := case
           when starts_with(place, 'pg_temp') then ''
-          when starts_with(origin, 'PL/pgSQL function ') then coalesce(substring(place from '^"?([\\w.]+)'), '')
-          else coalesce(substring(origin from '(?:PL/pgSQL|SQL) function (?!pg_temp)"?([\\w.]+)'), '') end;
+          when starts_with(origin, 'PL/pgSQL function ') then coalesce(substring(place from '^"?([\\w.]+)'), '?')
+          else coalesce(substring(origin from '(?:PL/\\w+|SQL) function (?!pg_temp)"?([^\\s"(]+)'), '') end;
     end;
     if opens then
       prepared := number > begins;

@@ -12,16 +12,20 @@ import { readCatalog } from '../catalog/read-catalog.ts';
 import { RingfenceTenancyError } from '../errors.ts';
 import { type OrgId, parseOrgId } from '../org-id.ts';
 import type { TenancySchema } from '../policies/declaration.ts';
+import { type AttackedTable, describeTables } from './attacked-table.ts';
 import { carryOut, carryOutInTurn, inGroups } from './carry-out.ts';
-import { CANARY, type Orgs, openProbe, type ProbeSession } from './probe-session.ts';
-import { compareReading, type Reading, readings, rightAttacks } from './relation-attacks.ts';
+import { partitionResults } from './partitions.ts';
+import { CANARY, CONTEXT, type Orgs, openProbe, type ProbeSession } from './probe-session.ts';
+import { compareReading, type Reading, readings, setOff } from './readings.ts';
+import { rightAttacks } from './relation-attacks.ts';
 import type { Acceptance, AttackResult, ProbeReport, Unprobed } from './report.ts';
 import { quoted } from './sample-values.ts';
-import { type Seeded, type Seeding, seedFirst } from './seed.ts';
+import { seedFirst } from './seed.ts';
 import { ORG_COLUMN } from './seed-order.ts';
-import { missingRow, type RowValues, rowFor, SPARE } from './seed-values.ts';
+import type { RowValues } from './seed-values.ts';
+import { quotedName, type Row } from './statements.ts';
 import { readStructure, type Structure } from './structure.ts';
-import { type AttackedKey, type AttackedTable, quotedName, type Row, tableAttacks } from './table-attacks.ts';
+import { tableAttacks } from './table-attacks.ts';
 
 /** What to probe, and as whom. */
 export interface ProbeOptions<DB> {
@@ -106,9 +110,9 @@ async function run(
   await force(db, forced, 'no force');
   const seeding = await seedFirst(session, structure, names, orgs, randomBytes(16).toString('hex'), rows);
   const read2 = readings(catalog, schema, orgs[1]);
-  const digest = () =>
+  const digest = (context: number = CONTEXT.own, wanted: readonly Reading[] = read2) =>
     session.attack(
-      read2.map(({ statement }) => [[1, statement]]),
+      wanted.map(({ statement }) => [[context, statement]]),
       true,
     );
   const [first, again] = [await digest(), await digest()];
@@ -117,28 +121,32 @@ async function run(
   await force(db, forced, 'force');
   await proveCanary(session, orgs);
   const after = await digest();
+  const asOwner = read2.filter((reading) => reading.asOwner);
+  const [foreign, empty] = [await digest(CONTEXT.foreign, asOwner), await digest(CONTEXT.empty, asOwner)];
 
-  const byName = new Map(seeded.map((table) => [table.table.structure.name, table]));
+  const partitions = await partitionResults(session, catalog, schema, structure, [...names], orgs);
+  const describe = describeTables({ catalog, schema, orgs, signed: session.signed, seeding, seeded });
   const attacked = new Set([
     ...names,
     ...[...names].flatMap((name) => structure.tables.get(name)?.partitions ?? []),
   ]);
   const results = await carryOutInTurn(session, [
     ...inGroups(seeded, TABLES_AT_ONCE).map(
-      (group) => () =>
-        group.flatMap((table) =>
-          tableAttacks(attackedTable(table, byName, seeding, catalog, schema, orgs, session.signed)),
-        ),
+      (group) => () => group.flatMap((table) => tableAttacks(describe(table))),
     ),
     () => rightAttacks(catalog, schema, attacked),
   ]);
   const compared = read2.map((reading: Reading, index) =>
-    compareReading(reading, [first[index], again[index], after[index]] as never),
+    compareReading(
+      reading,
+      [first[index], again[index], after[index]] as never,
+      [foreign[asOwner.indexOf(reading)], empty[asOwner.indexOf(reading)]] as never,
+    ),
   );
   return {
     signed: session.signed,
     tables: seeded.length,
-    attacks: [...uniques, ...results, ...compared],
+    attacks: [...uniques, ...results, ...partitions, ...setOff(catalog, schema, attacked), ...compared],
     unprobed: [...unprobed, ...seeding.unprobed, ...late],
   };
 }
@@ -175,6 +183,10 @@ function tablesToProbe(
       });
     else if (!partitions.has(relation)) names.add(relation);
   }
+  const below = new Set([...names].flatMap((name) => structure.tables.get(name)?.partitions ?? []));
+  for (const relation of schema.org.keys())
+    if (partitions.has(relation) && !below.has(relation))
+      unprobed.push({ relation, reason: 'a partition of a table that is not declared as org-owned' });
   return { names, unprobed };
 }
 
@@ -234,6 +246,9 @@ async function proveCanary(session: ProbeSession, orgs: Orgs): Promise<void> {
     foreignKeys: [],
     partitions: [],
     signed: session.signed,
+    readable: true,
+    writesAlike: false,
+    ownerless: false,
   };
   const missed = (await carryOut(session, tableAttacks(canary))).filter(
     ({ attack, outcome }) => outcome !== 'crossed' && !CANARY_HOLDS.has(attack),
@@ -248,71 +263,16 @@ async function proveCanary(session: ProbeSession, orgs: Orgs): Promise<void> {
 /** What the canary withstands all the same: own rows are seen, and its owner is not the app role. */
 const CANARY_HOLDS: ReadonlySet<string> = new Set(['own rows', 'become owner']);
 
-function attackedTable(
-  { table: { structure, filled }, ownRows, prey }: Seeded,
-  seeded: ReadonlyMap<string, Seeded>,
-  { plan }: Seeding,
-  catalog: Catalog,
-  schema: TenancySchema,
-  orgs: Orgs,
-  signed: boolean,
-): AttackedTable {
-  const { name } = structure;
-  const row = (table: string, number: number, of: 0 | 1): Row => rowFor(plan.row(table, number), orgs[of]);
-  const foreign = row(name, prey, 1);
-  const spare = row(name, SPARE, 0);
-  const references = new Set(filled.flatMap(({ columns }) => columns));
-  const foreignSpare = new Map(
-    [...row(name, SPARE, 1)].map(([column, value]) => [
-      column,
-      references.has(column) ? (foreign.get(column) ?? value) : value,
-    ]),
-  );
-  const keys = structure.foreignKeys.filter(
-    (key) => seeded.get(key.table)?.table.org === true && key.columns.some((column) => column !== ORG_COLUMN),
-  );
-  return {
-    name,
-    orgs,
-    ownRows,
-    privileges: schema.org.get(name)?.privileges ?? [],
-    primaryKey: structure.uniques.find(({ primary }) => primary)?.columns ?? [],
-    owner: catalog.relations.find((relation) => relation.name === name)?.owner ?? '',
-    updatable: updatable(catalog, name, schema.appRole),
-    own: row(name, 0, 0),
-    foreign,
-    spare,
-    foreignSpare,
-    foreignKeys: keys.map(
-      (key): AttackedKey => ({
-        key,
-        foreign: seeded.get(key.table)?.distinct === true ? row(key.table, 2, 1) : undefined,
-        missing: row(key.table, missingRow(name, key.table), 0),
-        own: seeded.get(key.table)?.ownRows === 2 ? row(key.table, 1, 0) : undefined,
-      }),
-    ),
-    partitions: structure.partitions,
-    signed,
-  };
-}
-
-/** `org_id`, or where rights are granted by column, one of those. */
-function updatable(catalog: Catalog, table: string, appRole: string): string {
-  const relation = catalog.relations.find(({ name }) => name === table);
-  const mine = ({ grantee, privilege }: { grantee: string; privilege: string }) =>
-    [appRole, 'public'].includes(grantee) && privilege === 'update';
-  if (relation === undefined || relation.grants.some(mine)) return ORG_COLUMN;
-  return relation.columns.find(({ grants }) => grants.some(mine))?.name ?? ORG_COLUMN;
-}
-
 function reportOf(
   schema: TenancySchema,
   found: Found,
   accepted: readonly Acceptance[],
   durationMs: number,
 ): ProbeReport {
-  const same = (a: { relation: string; attack: string }) => (b: { relation: string; attack: string }) =>
-    a.relation === b.relation && a.attack === b.attack;
+  const same =
+    (a: Omit<Acceptance, 'reason'>) =>
+    (b: Omit<Acceptance, 'reason'>): boolean =>
+      a.relation === b.relation && a.attack === b.attack && a.object === b.object;
   const attacks = found.attacks.map((result) => {
     const acceptance = result.outcome === 'crossed' ? accepted.find(same(result)) : undefined;
     return acceptance === undefined

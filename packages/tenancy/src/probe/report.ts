@@ -18,6 +18,7 @@ export type AttackName =
   | 'insert or ignore'
   | 'truncate'
   | 'become owner'
+  | 'become role'
   | 'no context'
   | 'forged context'
   | 'expired context'
@@ -40,7 +41,7 @@ export interface AttackResult {
   readonly relation: string;
   /** Name of the attack. */
   readonly attack: AttackName;
-  /** Foreign key, index or privilege the attack went for. */
+  /** Foreign key, index, privilege or command the attack went for. */
   readonly object?: string;
   /** How it ended. */
   readonly outcome: Outcome;
@@ -82,6 +83,8 @@ export interface Acceptance {
   readonly relation: string;
   /** Name of the attack. */
   readonly attack: AttackName;
+  /** Foreign key, index, privilege or command, where the finding names one: it accepts no other. */
+  readonly object?: string;
   /** Why it is safe here: for the reviewer. */
   readonly reason: string;
 }
@@ -99,8 +102,10 @@ export function formatProbeReport(report: ProbeReport): string {
       );
     }
   }
-  for (const { relation, attack } of report.stale)
-    lines.push(`STALE         ${relation}: ${attack} is accepted and was contained: remove the acceptance`);
+  for (const { relation, attack, object } of report.stale)
+    lines.push(
+      `STALE         ${relation}: ${attack}${object === undefined ? '' : ` (${object})`} is accepted and was contained: remove the acceptance`,
+    );
   const count = (outcome: Outcome) => report.attacks.filter((result) => result.outcome === outcome).length;
   lines.push(
     `${report.clean ? 'clean' : 'FAILED'}: ${report.tables} ${report.tables === 1 ? 'table' : 'tables'}, ${report.attacks.length} attacks as ${report.appRole}: ` +

@@ -8,8 +8,9 @@ import type { AttackResult, Unprobed } from './report.ts';
 import { Sampler } from './sample-values.ts';
 import { type SeedTable, seedOrder } from './seed-order.ts';
 import { type RowValues, rowFor, SeedPlan } from './seed-values.ts';
+import { column, insertOf, quotedName } from './statements.ts';
 import type { Structure } from './structure.ts';
-import { column, insertOf, quotedName } from './table-attacks.ts';
+import { uniqueValues } from './unique-values.ts';
 import { describeFailure } from './verdict.ts';
 
 /** Which rows of a table exist. */
@@ -102,7 +103,7 @@ export async function seedFirst(
     for (const table of alive) {
       const { name } = table.structure;
       const [clone, own] = [clones.get(name), distinct.get(name)] as [StepResult, StepResult];
-      if (table.structure.uniques.length > 0) uniques.push(uniqueValue(table, clone));
+      uniques.push(...uniqueValues(table.structure, structure, clone));
       const hasOwn = own.state === '00000';
       if (!hasOwn && clone.state !== '00000')
         late.push({ relation: name, reason: reasonOf(own, unsolved.get(name)) });
@@ -161,21 +162,6 @@ async function planLevel(
     if (answer !== undefined && answer !== null) plan.choose(choice, answer);
     else unsolved.set(choice.table, choice.columns.map(({ name }) => name).join(', '));
   }
-}
-
-function uniqueValue({ structure }: SeedTable, clone: StepResult): AttackResult {
-  const about = { relation: structure.name, attack: 'unique value' } as const;
-  if (clone.state === '00000')
-    return { ...about, outcome: 'contained', evidence: 'two organisations hold the same values' };
-  const taken = clone.state === '23505' || clone.state === '23P01';
-  const result = { ...about, object: clone.constraint } as const;
-  if (taken)
-    return {
-      ...result,
-      outcome: 'crossed',
-      evidence: `refuses a value that another organisation holds: ${describeFailure(clone)}`,
-    };
-  return { ...result, outcome: 'inconclusive', evidence: `failed with ${describeFailure(clone)}` };
 }
 
 function reasonOf(result: StepResult | undefined, unsolved: string | undefined): string {

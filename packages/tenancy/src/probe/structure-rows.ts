@@ -25,13 +25,19 @@ export interface StructureRows {
     columns: readonly number[] | null,
     expression: string,
   ])[];
-  /** `expressed`: columns inside expressions and predicates; number 0 in `keys` is an expression. */
+  /**
+   * `expressed`: columns inside expressions and predicates; number 0 in `keys` is an expression. `operators`: those of an
+   * exclusion constraint, where the keys of any other index are compared for equality.
+   */
   readonly uniques: readonly (readonly [
     relation: Oid,
     name: string,
     primary: boolean,
     keys: readonly number[],
     expressed: readonly number[] | null,
+    expressions: string | null,
+    alone: boolean,
+    operators: readonly string[] | null,
   ])[];
   readonly foreignKeys: readonly (readonly [
     relation: Oid,
@@ -88,13 +94,14 @@ export function tablesOf(rows: StructureRows): Map<string, TableStructure> {
     const part = parts.get(relation);
     part?.checks.push({ columns: namesOf(part, columns ?? []), expression });
   }
-  for (const [relation, name, primary, keys, expressed] of rows.uniques) {
+  for (const [relation, name, primary, keys, expressed, expressions, alone, operators] of rows.uniques) {
     const part = parts.get(relation);
     const columns = namesOf(
       part,
       [...new Set([...keys, ...(expressed ?? [])])].sort((a, b) => a - b),
     );
-    part?.uniques.push({ name, primary, columns });
+    const exact = keys.filter((_, index) => operators === null || operators[index] === '=');
+    part?.uniques.push({ name, primary, columns, exact: namesOf(part, exact), expressions, alone });
   }
   for (const [relation, name, columns, table, referenced, deferrable, actsOnDelete] of rows.foreignKeys) {
     const [part, target] = [parts.get(relation), parts.get(table)];

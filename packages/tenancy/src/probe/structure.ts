@@ -52,6 +52,12 @@ export interface UniqueIndex {
   readonly primary: boolean;
   /** Columns it depends on, those inside expressions included. */
   readonly columns: readonly string[];
+  /** Key columns that are compared for equality as they are: rows that differ in one of them do not meet. */
+  readonly exact: readonly string[];
+  /** Expressions among its keys. */
+  readonly expressions: string | null;
+  /** True for the index of a partition alone, which its parent has not. */
+  readonly alone: boolean;
 }
 
 /** A table that can hold rows. */
@@ -111,7 +117,11 @@ select json_build_object(
   'uniques', ${list(
     `x.indrelid::bigint, i.relname, x.indisprimary, (x.indkey::int2[])[0:x.indnkeyatts - 1],
      case when x.indexprs is not null or x.indpred is not null then (select array_agg(d.refobjsubid) from pg_depend d
-       where d.classid = 'pg_class'::regclass and d.objid = x.indexrelid and d.refobjid = x.indrelid) end`,
+       where d.classid = 'pg_class'::regclass and d.objid = x.indexrelid and d.refobjid = x.indrelid) end,
+     pg_get_expr(x.indexprs, x.indrelid), not i.relispartition,
+     case when x.indisexclusion then (select array_agg(p.oprname order by o.at) from pg_constraint k
+       cross join lateral unnest(k.conexclop) with ordinality o(oid, at) join pg_operator p on p.oid = o.oid
+      where k.conindid = x.indexrelid and k.contype in ('x', 'p', 'u')) end`,
     'pg_index x join rel on rel.oid = x.indrelid join pg_class i on i.oid = x.indexrelid where x.indisunique or x.indisexclusion',
   )},
   'foreignKeys', ${list(

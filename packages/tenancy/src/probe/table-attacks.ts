@@ -2,11 +2,11 @@
  * The attacks on one org-owned table and its partitions, as the app role in the context of the first organisation; the rows
  * of the second one are the prey. Each is undone before the next.
  */
-import type { TablePrivilege } from '../policies/table-policy.ts';
-import { CONTEXT, type Orgs, type Step } from './probe-session.ts';
+import type { AttackedKey, AttackedTable } from './attacked-table.ts';
+import { CONTEXT, type Step } from './probe-session.ts';
 import { quoted } from './sample-values.ts';
 import { ORG_COLUMN } from './seed-order.ts';
-import type { ForeignKey } from './structure.ts';
+import { column, insertOf, quotedName, type Row } from './statements.ts';
 import {
   type Attack,
   expired,
@@ -20,63 +20,10 @@ import {
   refused,
   sameRefusal,
 } from './verdict.ts';
-
-/** A row as SQL expressions by column. */
-export type Row = ReadonlyMap<string, string>;
-
-/** A foreign key to another org-owned table, with the keys the attack needs. */
-export interface AttackedKey {
-  readonly key: ForeignKey;
-  /** Referenced row that only the other organisation has, if there is one. */
-  readonly foreign: Row | undefined;
-  /** One that nobody has. */
-  readonly missing: Row;
-  /** One that only the own organisation has, if there is one. */
-  readonly own: Row | undefined;
-}
-
-/** What the attacks need to know of a table. */
-export interface AttackedTable {
-  readonly name: string;
-  /** The second is the prey; the third has no rows. */
-  readonly orgs: Orgs;
-  readonly ownRows: number;
-  readonly privileges: readonly TablePrivilege[];
-  readonly primaryKey: readonly string[];
-  /** Role that owns it. */
-  readonly owner: string;
-  /** Column the app role may update. */
-  readonly updatable: string;
-  /** A row of the own organisation, one of the other, and one that is in neither, for each. */
-  readonly own: Row;
-  readonly foreign: Row;
-  readonly spare: Row;
-  readonly foreignSpare: Row;
-  readonly foreignKeys: readonly AttackedKey[];
-  readonly partitions: readonly string[];
-  readonly signed: boolean;
-}
-
-/** Quotes `schema.name` as it stands in the catalog. */
-export function quotedName(name: string): string {
-  const dot = name.indexOf('.');
-  return `${column(name.slice(0, dot))}.${column(name.slice(dot + 1))}`;
-}
-
-/** Quotes a column name. */
-export function column(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
-}
+import { ownerlessAttacks, writeAttacks } from './write-attacks.ts';
 
 /** Begins the question whether the app role is a member of a role: the same for all tables of one owner. */
 export const MEMBERSHIP = 'select where pg_catalog.pg_has_role(current_user, ';
-
-/** An INSERT of rows, identity columns included. */
-export function insertOf(name: string, ...rows: readonly Row[]): string {
-  const columns = [...new Set(rows.flatMap((row) => [...row.keys()]))];
-  const values = rows.map((row) => `(${columns.map((key) => row.get(key) ?? 'default').join(', ')})`);
-  return `insert into ${quotedName(name)} (${columns.map(column).join(', ')}) overriding system value values ${values.join(', ')}`;
-}
 
 /**
  * All attacks on a table. Reading the own rows, those of the other organisation, with a stale plan, and under a context that has
@@ -145,6 +92,8 @@ export function tableAttacks(table: AttackedTable): Attack[] {
       CONTEXT.foreign,
       `execute ringfence_probe(${own})`,
     ]),
+    ...(table.writesAlike ? [] : writeAttacks(table)),
+    ...(table.ownerless ? ownerlessAttacks(table) : []),
     ...table.foreignKeys.flatMap((foreignKey) => keyAttacks(table, foreignKey)),
     ...table.partitions.flatMap((partition) => {
       const part = (attack: Attack['attack'], judge: Judge, ...steps: Step[]): Attack => ({
@@ -163,7 +112,9 @@ export function tableAttacks(table: AttackedTable): Attack[] {
 
 type Make = (attack: Attack['attack'], judge: Judge, ...steps: Step[]) => Attack;
 
-function readAll({ orgs: [own] }: AttackedTable, relation: string, make: Make): Attack {
+function readAll({ orgs: [own], readable }: AttackedTable, relation: string, make: Make): Attack {
+  // With a right on other columns only, every statement that names org_id is refused for that: this one names none.
+  if (!readable) return make('read all', noRows, [CONTEXT.empty, `select from ${quotedName(relation)}`]);
   return make('read all', noRows, [
     CONTEXT.own,
     `select from (select ${ORG_COLUMN} from ${quotedName(relation)} offset 0) r where ${ORG_COLUMN} is distinct from ${quoted(own)}`,

@@ -6,7 +6,7 @@ import type { Catalog } from '../../catalog/catalog.ts';
 import { identifier, qualifiedName } from '../../identifier.ts';
 import type { TenancySchema } from '../../policies/declaration.ts';
 import { ALL_PRIVILEGES } from '../../policies/table-policy.ts';
-import { column, quotedName } from '../../probe/table-attacks.ts';
+import { column, quotedName } from '../../probe/statements.ts';
 
 /** What of isolation is broken. */
 export type MutationLayer =

@@ -1,0 +1,22 @@
+/** Names and rows as the statements of the probe write them. */
+
+/** A row as SQL expressions by column. */
+export type Row = ReadonlyMap<string, string>;
+
+/** Quotes `schema.name` as it stands in the catalog. */
+export function quotedName(name: string): string {
+  const dot = name.indexOf('.');
+  return `${column(name.slice(0, dot))}.${column(name.slice(dot + 1))}`;
+}
+
+/** Quotes a column name. */
+export function column(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** An INSERT of rows, identity columns included. */
+export function insertOf(name: string, ...rows: readonly Row[]): string {
+  const columns = [...new Set(rows.flatMap((row) => [...row.keys()]))];
+  const values = rows.map((row) => `(${columns.map((key) => row.get(key) ?? 'default').join(', ')})`);
+  return `insert into ${quotedName(name)} (${columns.map(column).join(', ')}) overriding system value values ${values.join(', ')}`;
+}
