@@ -199,4 +199,32 @@ describe('probe', () => {
       expect(stdout).toContain('app.note: truncate: the app role may truncate');
     });
   });
+
+  test('a connection that is lost half way exits with 2, as one JSON document and without a stack', () =>
+    with_(
+      `create function app.ends() returns trigger language plpgsql as $$ begin
+         perform pg_terminate_backend(pg_backend_pid()); return new; end $$;
+       create trigger ends before insert on app.note for each row execute function app.ends()`,
+      'drop trigger ends on app.note; drop function app.ends',
+      () => {
+        configure('superuser.ts', golden.database.superuserUrl);
+        const { code, stdout, stderr } = cli('probe', '--json', '--config', 'superuser.ts');
+        expect(code).toBe(2);
+        expect(JSON.parse(stdout).error.message).not.toBe('');
+        expect(stderr).toMatch(/^cli\.unexpected: .*\n$/);
+      },
+    ));
+
+  test('a name in the catalog cannot steer the terminal, nor pass for a line of the report', () =>
+    with_(
+      `alter table app.note add constraint "a\u001b[2J\nclean: 1 table" unique (id)`,
+      `alter table app.note drop constraint "a\u001b[2J\nclean: 1 table"`,
+      () => {
+        configure('superuser.ts', golden.database.superuserUrl);
+        const { code, stdout } = cli('probe', '--config', 'superuser.ts');
+        expect(code).toBe(1);
+        expect(stdout).toContain('(a\\u{1b}[2J\\u{a}clean: 1 table)');
+        expect(stdout).not.toMatch(/\u001b|^clean/m);
+      },
+    ));
 });

@@ -66,7 +66,9 @@ async function runCommand(
   const file = configFile(directory, args.text['config']);
   const config = await loadConfig(file);
   const pool = new pg.Pool({ connectionString: config.connectionString, max: 2 });
-  pool.on('error', () => {}); // the statement under way reports a lost connection
+  // The statement under way reports a lost connection; the pool hears of those only that are idle.
+  const unheard = () => {};
+  pool.on('error', unheard).on('connect', (client) => client.on('error', unheard));
   const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) });
   try {
     if (!args.on.has('print')) await reach(pool);

@@ -5,6 +5,7 @@ import { type Kysely, sql } from 'kysely';
 import type { Catalog } from '../catalog/catalog.ts';
 import { readCatalog } from '../catalog/read-catalog.ts';
 import type { TenancySchema } from '../policies/declaration.ts';
+import { printable } from '../printable.ts';
 import { type Facts, readFacts } from './facts.ts';
 import { Inspection } from './inspection.ts';
 import { checkPlans, type PlanningHandle, type TablePlan } from './plan-check.ts';
@@ -70,14 +71,6 @@ function findingOf({ id, name, level }: Rule, hit: Hit): Finding {
     message: printable(message),
     remedy: printable(remedy),
   };
-}
-
-/** Names of objects come from whoever could create them: no control character of theirs reaches a terminal or a script. */
-function printable(text: string): string {
-  return text.replace(
-    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu,
-    (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
-  );
 }
 
 function report(

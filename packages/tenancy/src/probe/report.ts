@@ -2,6 +2,7 @@
  * What the probe found, as plain data and as text. Evidence names relations, constraints, SQLSTATEs and numbers of rows;
  * never a value of a row.
  */
+import { printable } from '../printable.ts';
 
 /** Kinds of attack. */
 export type AttackName =
@@ -89,7 +90,7 @@ export interface Acceptance {
   readonly reason: string;
 }
 
-/** The report for people: findings first, then one line of numbers. */
+/** The report for people: findings first, each on one line, then one line of numbers. */
 export function formatProbeReport(report: ProbeReport): string {
   const lines: string[] = [];
   for (const { relation, reason } of report.unprobed) lines.push(`NOT PROBED    ${relation}: ${reason}`);
@@ -112,5 +113,5 @@ export function formatProbeReport(report: ProbeReport): string {
       `${count('contained')} contained, ${count('crossed')} crossed, ${count('inconclusive')} inconclusive, ` +
       `${count('accepted')} accepted, ${report.unprobed.length} not probed; ${Math.round(report.durationMs)} ms, rolled back`,
   );
-  return lines.join('\n');
+  return lines.map(printable).join('\n');
 }
