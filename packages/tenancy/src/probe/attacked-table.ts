@@ -47,6 +47,8 @@ export interface AttackedTable {
   readonly writesAlike: boolean;
   /** Whether `org_id` may be null. */
   readonly ownerless: boolean;
+  /** Whether it has triggers of the user. */
+  readonly triggers: boolean;
 }
 
 /** What all tables of a probe have in common. */
@@ -71,6 +73,7 @@ export function describeTables({
   const byName = new Map(seeded.map((table) => [table.table.structure.name, table]));
   const relations = new Map(catalog.relations.map((relation) => [relation.name, relation]));
   const holders = rolesOf(catalog, schema);
+  const triggered = new Set(catalog.triggers.map(({ relation }) => relation));
   const policies = new Map<string, Policy[]>();
   for (const policy of catalog.policies)
     if (policy.roles.some((role) => holders.has(role)))
@@ -117,6 +120,7 @@ export function describeTables({
       signed,
       readable,
       writesAlike: readable && (policies.get(name) ?? []).every(judgesAllAlike),
+      triggers: triggered.has(name),
       ownerless: structure.columns.some((column) => column.name === ORG_COLUMN && !column.notNull),
     };
   };

@@ -249,6 +249,7 @@ async function proveCanary(session: ProbeSession, orgs: Orgs): Promise<void> {
     readable: true,
     writesAlike: false,
     ownerless: false,
+    triggers: true,
   };
   const missed = (await carryOut(session, tableAttacks(canary))).filter(
     ({ attack, outcome }) => outcome !== 'crossed' && !CANARY_HOLDS.has(attack),

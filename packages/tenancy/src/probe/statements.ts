@@ -14,6 +14,11 @@ export function column(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
+/** An INSERT of no row, for the right and the triggers of the statement alone. */
+export function insertOfNone(name: string, row: Row): string {
+  return `insert into ${quotedName(name)} (${[...row.keys()].map(column).join(', ')}) overriding system value select ${[...row.values()].join(', ')} where false`;
+}
+
 /** An INSERT of rows, identity columns included. */
 export function insertOf(name: string, ...rows: readonly Row[]): string {
   const columns = [...new Set(rows.flatMap((row) => [...row.keys()]))];

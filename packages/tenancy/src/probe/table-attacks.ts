@@ -6,7 +6,8 @@ import type { AttackedKey, AttackedTable } from './attacked-table.ts';
 import { CONTEXT, type Step } from './probe-session.ts';
 import { quoted } from './sample-values.ts';
 import { ORG_COLUMN } from './seed-order.ts';
-import { column, insertOf, quotedName, type Row } from './statements.ts';
+import { column, insertOf, insertOfNone, quotedName, type Row } from './statements.ts';
+import { type Write, writeAttack } from './trigger-controls.ts';
 import {
   type Attack,
   expired,
@@ -42,6 +43,18 @@ export function tableAttacks(table: AttackedTable): Attack[] {
   const as = (statement: string): Step => [CONTEXT.own, statement];
   const key = table.primaryKey.filter((name) => name !== ORG_COLUMN);
   const u = column(table.updatable);
+  const write = (rest: Omit<Write, 'relation'>): Attack =>
+    writeAttack({ relation: table.name, ...rest }, table.triggers, table.orgs[1]);
+  const onKey = `on conflict (${table.primaryKey.map(column).join(', ')})`;
+  const inserts = (attack: Attack['attack'], what: string, conflict: string): Attack =>
+    write({
+      attack,
+      judge: refused(what),
+      step: as(`${insertOf(table.name, table.foreign)} ${conflict}`),
+      own: `${insertOf(table.name, table.own)} ${conflict}`,
+      nothing: `${insertOfNone(table.name, table.foreign)} ${conflict}`,
+      lands: insertOf(table.name, table.foreignSpare),
+    });
   return [
     one(
       'own rows',
@@ -63,25 +76,25 @@ export function tableAttacks(table: AttackedTable): Attack[] {
           ),
         ]),
     one('lock', noRows, [CONTEXT.empty, `select from ${t} for update`]),
-    ...writes(table, table.name, one),
+    ...writes(table, table.name),
     // without WHERE: with it, the policies for SELECT would check the new row too
-    one('move', noRows, as(`update ${t} set ${ORG_COLUMN} = ${foreign}`)),
+    write({
+      attack: 'move',
+      judge: noRows,
+      step: as(`update ${t} set ${ORG_COLUMN} = ${foreign}`),
+      own: `update ${t} set ${ORG_COLUMN} = ${own}`,
+      nothing: `update ${t} set ${ORG_COLUMN} = ${foreign} where false`,
+    }),
     ...(table.primaryKey.length === 0
       ? []
       : [
-          one(
+          inserts(
             'upsert',
-            refused('changes a row of another organisation'),
-            as(
-              `${insertOf(table.name, table.foreign)} on conflict (${table.primaryKey.map(column).join(', ')}) do update set ${u} = excluded.${u}`,
-            ),
+            'changes a row of another organisation',
+            `${onKey} do update set ${u} = excluded.${u}`,
           ),
         ]),
-    one(
-      'insert or ignore',
-      refused('learns that a row of another organisation exists'),
-      as(`${insertOf(table.name, table.foreign)} on conflict do nothing`),
-    ),
+    inserts('insert or ignore', 'learns that a row of another organisation exists', 'on conflict do nothing'),
     one('become owner', noOwnership, as(`${MEMBERSHIP}${quoted(table.owner)}, 'MEMBER')`)),
     one('no context', noContext, [CONTEXT.none, `execute ringfence_probe(${own})`]),
     one('forged context', noRows, [CONTEXT.forged, `execute ringfence_probe(${foreign})`]),
@@ -104,7 +117,7 @@ export function tableAttacks(table: AttackedTable): Attack[] {
       return [
         part('read by organisation', noRows, byOrganisation),
         readAll(table, partition, part),
-        ...writes(table, partition, part),
+        ...writes(table, partition),
       ];
     }),
   ];
@@ -125,17 +138,41 @@ function readAll({ orgs: [own], readable }: AttackedTable, relation: string, mak
  * UPDATE and DELETE run as an organisation without rows and read no column: a WHERE clause would put the policies for SELECT
  * in front, and what they hide could still be written to.
  */
-function writes({ orgs, foreignSpare, updatable }: AttackedTable, relation: string, make: Make): Attack[] {
+function writes(
+  { orgs, spare, foreignSpare, updatable, triggers }: AttackedTable,
+  relation: string,
+): Attack[] {
   const t = quotedName(relation);
   const value = updatable === ORG_COLUMN ? quoted(orgs[2]) : 'default';
+  const update = `update ${t} set ${column(updatable)} = ${value}`;
+  const remove = `delete from ${t}`;
+  const write = (rest: Omit<Write, 'relation'>) => writeAttack({ relation, ...rest }, triggers, orgs[1]);
   return [
-    make('insert', refused('writes a row into another organisation'), [
-      CONTEXT.own,
-      insertOf(relation, foreignSpare),
-    ]),
-    make('update', noRows, [CONTEXT.empty, `update ${t} set ${column(updatable)} = ${value}`]),
-    make('delete', noRows, [CONTEXT.empty, `delete from ${t}`]),
-    make('truncate', noTruncate, [CONTEXT.own, `truncate ${t}`]),
+    write({
+      attack: 'insert',
+      judge: refused('writes a row into another organisation'),
+      step: [CONTEXT.own, insertOf(relation, foreignSpare)],
+      own: insertOf(relation, spare),
+      nothing: insertOfNone(relation, foreignSpare),
+    }),
+    write({
+      attack: 'update',
+      judge: noRows,
+      step: [CONTEXT.empty, update],
+      nothing: `${update} where false`,
+    }),
+    write({
+      attack: 'delete',
+      judge: noRows,
+      step: [CONTEXT.empty, remove],
+      nothing: `${remove} where false`,
+    }),
+    {
+      relation,
+      attack: 'truncate',
+      lists: [[[CONTEXT.own, `truncate ${t}`]]],
+      judge: ([result]) => noTruncate(result as never),
+    },
   ];
 }
 
