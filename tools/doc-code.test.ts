@@ -160,6 +160,12 @@ const GIVEN: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     insertTag: `import('kysely').Compilable`,
     Database: `{ 'app.note': { id: string } }`,
   },
+  'docs/context.md': {
+    tenancy: `import('@ringfence/tenancy').Tenancy<{ 'app.note': { id: string } }>`,
+    org: `import('@ringfence/tenancy').OrgId`,
+    insertNote: `import('kysely').Compilable`,
+    insertTag: `import('kysely').Compilable`,
+  },
   'docs/policies.md': {
     owner: `import('kysely').Kysely<unknown>`,
     schema: `import('@ringfence/tenancy/policies').TenancySchema`,

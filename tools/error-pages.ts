@@ -35,28 +35,24 @@ const lines = [
   '',
   'Generated from the source (`pnpm errors`). Every error has a stable `code`; messages name ids, never secrets or content.',
   '',
+  '[tenancy](#ringfencetenancy) · [crypto](#ringfencecrypto) · [audit](#ringfenceaudit) · [authz](#ringfenceauthz) ·',
+  '[command lines](#command-lines)',
+  '',
 ];
 const missing: string[] = [];
 for (const name of PACKAGES) {
   const union = UNION.exec(readFileSync(`packages/${name}/src/errors.ts`, 'utf8'));
   if (union === null) throw new Error(`packages/${name}/src/errors.ts: no exported union of error codes`);
-  lines.push(`## @ringfence/${name}`, '', '| code | cause | fix |', '|---|---|---|');
+  lines.push(`## @ringfence/${name}`, '');
   for (const [, comment, code] of (union[2] ?? '').matchAll(MEMBER)) {
     const text = (comment ?? '').replaceAll(/\s*\n\s*\*\s*/g, ' ').trim();
     const [cause, fix] = text.split(' Fix: ');
     if (cause === undefined || cause === '' || fix === undefined) missing.push(`${name}: ${code}`);
-    lines.push(`| \`${code}\` | ${cell(cause ?? '')} | ${cell(fix ?? '')} |`);
+    lines.push(`- **\`${code}\`** ${cause ?? ''}`, `  <br>Fix: ${fix ?? ''}`);
   }
   lines.push('');
 }
-lines.push(
-  '## Command lines',
-  '',
-  'Besides those of its package a command line has these.',
-  '',
-  '| code | of | cause | fix |',
-  '|---|---|---|---|',
-);
+lines.push('## Command lines', '', 'Besides those of its package a command line has these.', '');
 const told = new Map(
   PACKAGES.map((name) => {
     const sources = globSync(`packages/${name}/src/{cli,checkpoint}/*.ts`).map((file) =>
@@ -68,7 +64,7 @@ const told = new Map(
 for (const [code, [cause, fix]] of Object.entries(CLI_CODES)) {
   const of = PACKAGES.filter((name) => told.get(name)?.has(code));
   if (of.length === 0) missing.push(`no command line: ${code}`);
-  lines.push(`| \`${code}\` | ${of.join(', ')} | ${cause} | ${fix} |`);
+  lines.push(`- **\`${code}\`** (${of.join(', ')}) ${cause}`, `  <br>Fix: ${fix}`);
 }
 for (const [name, codes] of told)
   for (const code of codes) if (!Object.hasOwn(CLI_CODES, code ?? '')) missing.push(`${name}: ${code}`);
@@ -85,8 +81,4 @@ if (process.argv.includes('--check')) {
   }
 } else {
   writeFileSync(OUT, text);
-}
-
-function cell(markdown: string): string {
-  return markdown.replaceAll('|', '\\|');
 }

@@ -13,6 +13,10 @@ const lines = [
   'organisations. `warning`: one step from it, or a trap. `note`: for the reviewer to know. Every finding carries the SQL that',
   'mends it, or says what a person has to decide.',
   '',
+  '    npx @ringfence/tenancy doctor',
+  '',
+  'examines a database ([command line](tenancy-cli.md#doctor)).',
+  '',
   '| rule | level | hazard |',
   '|---|---|---|',
   ...RULES.map(

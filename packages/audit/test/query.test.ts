@@ -1,10 +1,14 @@
 /** Pages of the log: order, filters, cursors, and what must not get through them. */
+// #region imports
+import { listEvents } from '@ringfence/audit/query';
+// #endregion
 
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { snippetDrift } from '../../../tools/doc-snippets.ts';
 import fc from '../../../tools/fuzz.ts';
 import { type OrgId, parseOrgId } from '../src/index.ts';
-import { type AuditEntry, type AuditPage, listEvents, type PageRequest } from '../src/query/index.ts';
+import type { AuditEntry, AuditPage, PageRequest } from '../src/query/index.ts';
 import { errorOf, type Fixture, fixture, ORG_A, ORG_B } from './fixture.ts';
 import { generatedEvents } from './query-rows.ts';
 
@@ -369,3 +373,17 @@ test('actors that share a hash are not taken for each other, and hide nothing', 
     await other.close();
   }
 });
+
+test('the guide docs/audit-query.md does what it says', () =>
+  f.inOrg(ORG_A, async (db) => {
+    const org = ORG_A;
+    // #region pages
+    const filters = { actor: 'user:alice', from: '2026-03-01T00:00:00Z', limit: 50 };
+    const page = await listEvents(db, org, filters);
+    const next = page.older && (await listEvents(db, org, { ...filters, cursor: page.older }));
+    // #endregion
+    expect(page.events.map(({ reason }) => reason)).toEqual(['number 6', 'number 3', 'number 0']);
+    expect(next).toBeNull();
+    const guide = new URL('../../../docs/audit-query.md', import.meta.url);
+    expect(snippetDrift(guide, [new URL(import.meta.url)])).toEqual([]);
+  }));
