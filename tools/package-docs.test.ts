@@ -59,6 +59,20 @@ test.each(PACKAGES)(
   },
 );
 
+test.each(PACKAGES)('%s: what is published exports what the workspace does, without the sources', (name) => {
+  const manifest = JSON.parse(readFileSync(join(root, name, 'package.json'), 'utf8')) as {
+    exports: Record<string, string | Record<string, string>>;
+    publishConfig: { exports: unknown };
+  };
+  const published = Object.entries(manifest.exports).map(([subpath, target]) => {
+    if (typeof target === 'string') return [subpath, target];
+    const { '@ringfence/source': _, ...rest } = target;
+    return [subpath, rest];
+  });
+  expect(published.length).toBeGreaterThan(10);
+  expect(manifest.publishConfig.exports).toEqual(Object.fromEntries(published));
+});
+
 test('a pack that was interrupted is taken back by the next one', () => {
   const folder = join(repository, PACKAGES[0] ?? '');
   const before = readFileSync(join(folder, 'README.md'), 'utf8');
