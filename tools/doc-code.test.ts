@@ -106,6 +106,23 @@ test('every name in the prose of a page is a name of the code', () => {
   expect(unknown).toEqual([]);
 });
 
+test('every file that a page names is there', () => {
+  const files = globSync('{.,.ci,docs,tools,packages,examples}/**/*.{ts,py,json,md}', {
+    cwd: root,
+    exclude: ['**/node_modules/**', '**/dist/**'],
+  });
+  const ends = new Set(
+    files.flatMap((file) => file.split('/').map((_, at, parts) => parts.slice(at).join('/'))),
+  );
+  // Of the reader's application, or of a cloud.
+  const theirs = /^(?:\.\/application|app|setup|ringfence\.\w+\.config)\.ts$|^policy\.(?:json|mjs|ts)$|\*/;
+  const named = PAGES.flatMap((page) =>
+    [...read(page).matchAll(/`([\w./*-]+\.(?:ts|py|json|md))`/g)].map(([, file = '']) => ({ page, file })),
+  );
+  expect(named.length).toBeGreaterThan(200);
+  expect(named.filter(({ file }) => !theirs.test(file) && !ends.has(file))).toEqual([]);
+});
+
 test('every subpath has a row in the README of its package, and no other has', () => {
   for (const name of PACKAGES) {
     const [, table = ''] =
