@@ -42,7 +42,7 @@ function otherwise(result: StepResult): Verdict {
 const isRefusal = ({ state, constraint, place }: StepResult): boolean =>
   state === '42501' && (place === '' || constraint.startsWith('tenancy.'));
 /** SQLSTATE class 23: row-level security is checked before constraints, so a constraint means that it let the row pass. */
-export const isConstraint = ({ state }: StepResult) => state.startsWith('23');
+export const isConstraint = ({ state }: StepResult): boolean => state.startsWith('23');
 
 /** No row of the other organisation may be seen or touched. */
 export const noRows: Judge = (result) => {
