@@ -24,6 +24,8 @@ export interface Authentication {
   readonly agoMs?: number;
   /** Id of the session at the provider. Default: a new one. */
   readonly sessionId?: string;
+  /** Life of the token, whole seconds in ms. Default: 5 minutes. */
+  readonly lifeMs?: number;
 }
 
 /** A running provider. */
@@ -56,7 +58,10 @@ export async function identityProvider(): Promise<IdentityProvider> {
       maxTokenAgeMs: LIFE_S * 1_000,
       mfaAcrValues: [MFA_ACR],
     },
-    tokenFor: async (subject, { mfa = false, agoMs = 0, sessionId = randomUUID() } = {}) => {
+    tokenFor: async (
+      subject,
+      { mfa = false, agoMs = 0, sessionId = randomUUID(), lifeMs = LIFE_S * 1_000 } = {},
+    ) => {
       const now = Math.floor(Date.now() / 1_000);
       return await new SignJWT({
         client_id: 'ledger-web',
@@ -71,7 +76,7 @@ export async function identityProvider(): Promise<IdentityProvider> {
         .setAudience(AUDIENCE)
         .setJti(randomUUID())
         .setIssuedAt(now)
-        .setExpirationTime(now + LIFE_S)
+        .setExpirationTime(now + lifeMs / 1_000)
         .sign(privateKey);
     },
     close: async () => {
