@@ -65,12 +65,10 @@ export async function enqueueImport(
       .execute();
     await record('statement.received', { target: statement, outcome: 'success', data: { file } });
   });
-  const { key } = session;
-  await sendJob(ledger.jobs, ledger.queue, STATEMENT_IMPORT, {
-    org: session.org,
-    principal: session.principal,
-    payload: { statement, file, objectKey, ...(key === undefined ? {} : { key }) },
-  });
+  const { org, key, principal } = session;
+  const payload = { statement, file, objectKey, ...(key === undefined ? {} : { key }) };
+  const group = { id: org };
+  await sendJob(ledger.jobs, ledger.queue, STATEMENT_IMPORT, { org, principal, payload }, { group });
   return statement;
 }
 

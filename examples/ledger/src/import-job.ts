@@ -29,10 +29,15 @@ type ImportHandler = JobHandler<Payload, Database, OrgObjects, typeof STATEMENT_
 /** Lines per SQL statement: PostgreSQL takes 65 535 parameters. */
 const CHUNK = 1_000;
 
-/** Starts a worker of imports, for all organisations: each job's handles reach the organisation it was sealed for. */
+/**
+ * Starts a worker of imports, for all organisations: each job's handles reach the organisation it was sealed for. Two jobs
+ * run at a time, of two organisations: however many statements one hands in, the others do not wait for all of them.
+ */
 export async function workImports(ledger: Ledger): Promise<void> {
   await workJobs(ledger.jobs, ledger.queue, STATEMENT_IMPORT, importHandler(ledger), {
     pollingIntervalSeconds: 0.5,
+    localConcurrency: 2,
+    localGroupConcurrency: 1,
   });
 }
 

@@ -339,6 +339,24 @@ describe('a statement of more lines than one SQL statement takes, 1,000,', () =>
   });
 });
 
+test('an organisation that hands in many statements holds up no other', async () => {
+  await f.ledger.queue.deleteAllJobs(STATEMENT_IMPORT);
+  const ids: string[] = [];
+  for (let n = 0; n < 4; n += 1) ids.push(await enqueue());
+  const other = await f.enter(IRONBRIDGE.bookkeeper, {}, IRONBRIDGE);
+  const theirs = await enqueueImport(f.ledger, other, 'a.csv', statement());
+  await superuser.query('begin');
+  await superuser.query('select from ledger.statement where id = any($1) for update', [ids]); // none of them ends
+  try {
+    await workImports(f.ledger);
+    await imported(f.ledger, other, theirs, 20_000);
+  } finally {
+    await superuser.query('rollback');
+  }
+  for (const id of ids) await imported(f.ledger, f.bookkeeper, id);
+  await f.ledger.queue.offWork(STATEMENT_IMPORT);
+});
+
 test('a statement of an earlier file is refused as a whole, and its row says why', async () => {
   await workImports(f.ledger);
   const csv = statement();

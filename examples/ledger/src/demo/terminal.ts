@@ -19,11 +19,11 @@ export function done(text: string, detail = ''): void {
   console.log(`  ${styled('green', '✓')} ${text}${detail === '' ? '' : `  ${styled('dim', detail)}`}`);
 }
 
-/** Prints an attack and how it ended. */
+/** Prints an attack and how it ended; the code is told from the answer without colour too. */
 export function outcome(stopped: boolean, attack: string, answer: string, code: string): void {
   const mark = stopped ? styled('green', '✓') : styled('red', '✗');
   console.log(`  ${mark} ${attack}`);
-  console.log(`    ${styled('dim', '→')} ${answer} ${styled(stopped ? 'cyan' : 'red', code)}`);
+  console.log(`    ${styled('dim', '→')} ${answer} ${styled(stopped ? 'cyan' : 'red', `[${code}]`)}`);
 }
 
 /** Prints a plain line. */
