@@ -47,14 +47,16 @@ export async function partitionResults(
             'the app role reaches it, and no row of the probe lies in it, so that seeing none proves nothing: revoke its rights',
         }),
       ),
-    ...[...below].flatMap((name) =>
+    ...[...tables, ...below].flatMap((name) =>
       (structure.tables.get(name)?.foreignKeys ?? [])
-        .filter((key) => schema.org.has(key.table) && !comparesOrg(key))
+        .filter((key) => below.has(key.table) || (below.has(name) && schema.org.has(key.table)))
+        .filter((key) => !comparesOrg(key))
         .map((key) =>
           inconclusive(name, {
             attack: 'foreign key',
             object: key.name,
-            evidence: 'stands on the partition alone, where it is not attacked: put it on the whole table',
+            evidence:
+              'stands on a partition, or refers to one, and is not attacked there: let it compare org_id',
           }),
         ),
     ),

@@ -70,7 +70,7 @@ function isTrigger({ returns }: CatalogFunction): boolean {
 }
 
 /** Calls a function about the other organisation: its id wherever a uuid or text fits, null elsewhere. */
-function call({ name }: CatalogFunction, foreign: OrgId): string {
+function call({ name, schema }: CatalogFunction, foreign: OrgId): string {
   const open = name.indexOf('(');
   const types = name
     .slice(open + 1, -1)
@@ -79,7 +79,7 @@ function call({ name }: CatalogFunction, foreign: OrgId): string {
   const values = types.map((type) =>
     /^(?:uuid|text|character varying)$/.test(type) ? `${quoted(foreign)}::${type}` : `null::${type}`,
   );
-  return `${quotedName(name.slice(0, open))}(${values.join(', ')})`;
+  return `${quotedName(name.slice(0, open), schema)}(${values.join(', ')})`;
 }
 
 /** Compares two readings before the other organisation had rows with one after. */

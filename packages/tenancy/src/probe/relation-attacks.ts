@@ -40,7 +40,7 @@ function relationAttacks(
   const { name, kind } = relation;
   if (kind === 'sequence')
     return [
-      attack(relation, 'sequence', 'select', `select last_value from ${quotedName(name)}`),
+      attack(relation, 'sequence', 'select', `select last_value from ${quotedName(name, relation.schema)}`),
       ...(holds(relation, 'update', holders) ? [holding(relation, 'sequence', 'update')] : []),
     ];
   const held = HELD.filter((privilege) => holds(relation, privilege, holders)).map((privilege) =>
@@ -91,7 +91,7 @@ function inheritedAttacks(
         parent,
         'read all',
         table.name,
-        `select from ${quotedName(parent.name)} where tableoid = ${quoted(quotedName(table.name))}::pg_catalog.regclass`,
+        `select from ${quotedName(parent.name, parent.schema)} where tableoid = ${quoted(quotedName(table.name))}::pg_catalog.regclass`,
         noRows,
       ),
     }));
@@ -118,8 +118,8 @@ function roleAttacks({ roles, serverVersion }: Catalog, { appRole }: TenancySche
 }
 
 /** Asks the server whether the app role has a right. */
-function holding({ name, kind }: Relation, on: 'sequence' | 'reach', privilege: string): Attack {
-  const relation = `${quoted(quotedName(name))}::pg_catalog.regclass`;
+function holding({ name, schema, kind }: Relation, on: 'sequence' | 'reach', privilege: string): Attack {
+  const relation = `${quoted(quotedName(name, schema))}::pg_catalog.regclass`;
   const of = kind === 'sequence' ? 'sequence' : privilege === 'references' ? 'any_column' : 'table';
   const statement = `select where pg_catalog.has_${of}_privilege(current_user, ${relation}, '${privilege}')`;
   return attack({ name }, on, privilege, statement, noHolding(`holds ${privilege}`));
@@ -143,11 +143,11 @@ function attack(
 
 /** A statement that needs the privilege and touches no row. */
 function use(
-  { name, columns }: Relation,
+  { name, schema, columns }: Relation,
   privilege: (typeof PRIVILEGES)[number],
   holders: ReadonlySet<string>,
 ): string {
-  const relation = quotedName(name);
+  const relation = quotedName(name, schema);
   const [granted] = grantedTo({ grants: [], columns }, privilege, holders);
   const named = column(granted ?? columns[0]?.name ?? '');
   switch (privilege) {

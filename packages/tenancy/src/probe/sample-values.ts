@@ -111,8 +111,9 @@ export class Sampler {
           ),
         ];
       case 'smallint':
-        return numbers([(big % 32_000) + 1, small], hints, true);
+        return numbers([(big % 32_000) + 1, small], hints, true, 2 ** 15);
       case 'integer':
+        return numbers([big + 1, small], hints, true, 2 ** 31);
       case 'bigint':
       case 'oid':
         return numbers([big + 1, small], hints, true);
@@ -278,7 +279,13 @@ function rotated<T>(items: readonly T[], by: number): T[] {
   return [...items.slice(start), ...items.slice(0, start)];
 }
 
-function numbers(usual: readonly number[], hints: Hints, whole: boolean): string[] {
+/** `limit`: a number of that size or more is no value of the type, and would fail the question it is a part of. */
+function numbers(
+  usual: readonly number[],
+  hints: Hints,
+  whole: boolean,
+  limit: number = Number.POSITIVE_INFINITY,
+): string[] {
   const near = hints.numbers.flatMap((number) => [
     number,
     number + 1,
@@ -287,7 +294,7 @@ function numbers(usual: readonly number[], hints: Hints, whole: boolean): string
     ...(whole ? [] : [number + 0.5]),
   ]);
   return [...usual, ...near, 0, -1]
-    .filter((number) => !whole || Number.isInteger(number))
+    .filter((number) => (!whole || Number.isInteger(number)) && Math.abs(number) < limit)
     .map((number) => quoted(plain(number)));
 }
 

@@ -2,6 +2,7 @@
  * Which tables are seeded, in which order: referenced ones first. A cycle of foreign keys is opened at a nullable one, which
  * stays null, or at a deferrable one, which is checked later. A cycle with neither cannot be seeded, and is reported.
  */
+import { column } from './statements.ts';
 import type { ForeignKey, Structure, TableStructure } from './structure.ts';
 
 /** One table to seed. */
@@ -9,6 +10,8 @@ export interface SeedTable {
   readonly structure: TableStructure;
   /** True when its rows belong to organisations; false for one that theirs refer to, such as a global table. */
   readonly org: boolean;
+  /** Column of a table that lists the organisations themselves: one that `org_id` refers to, of a table that is not org-owned. */
+  readonly lists: string | undefined;
   /** True when an organisation has at most one row. */
   readonly single: boolean;
   /** Foreign keys that are filled. */
@@ -36,6 +39,12 @@ export function seedOrder(structure: Structure, orgTables: ReadonlySet<string>):
   };
   for (const name of orgTables) visit(name);
 
+  const listing = new Map<string, string>();
+  for (const name of orgTables)
+    for (const { columns, table, referenced } of structure.tables.get(name)?.foreignKeys ?? []) {
+      const named = referenced[columns.indexOf(ORG_COLUMN)];
+      if (named !== undefined) listing.set(table, named);
+    }
   const open = new Map(
     [...pending].map(([name, table]) => [
       name,
@@ -61,6 +70,7 @@ export function seedOrder(structure: Structure, orgTables: ReadonlySet<string>):
       ready.map((table) => ({
         structure: table,
         org: orgTables.has(table.name),
+        lists: orgTables.has(table.name) ? undefined : listing.get(table.name),
         single: table.uniques.some(({ columns }) => columns.length === 1 && columns[0] === ORG_COLUMN),
         filled: [...(open.get(table.name) ?? [])],
       })),
@@ -76,12 +86,12 @@ function canFill(table: TableStructure, key: ForeignKey): boolean {
 }
 
 function isNullable(table: TableStructure, key: ForeignKey): boolean {
-  return key.columns.some((name) => table.columns.some((column) => column.name === name && !column.notNull));
+  return key.columns.some((name) => table.columns.some((each) => each.name === name && !each.notNull));
 }
 
 function constraintName(table: TableStructure, key: ForeignKey): string {
   const [schema = ''] = table.name.split('.');
-  return `"${schema}"."${key.name}"`;
+  return `${column(schema)}.${column(key.name)}`;
 }
 
 function breakCycle(

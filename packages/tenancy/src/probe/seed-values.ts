@@ -6,6 +6,7 @@ import type { OrgId } from '../org-id.ts';
 import type { Orgs } from './probe-session.ts';
 import { type Hints, hintsOf, quoted, type Sampler } from './sample-values.ts';
 import { ORG_COLUMN, type SeedTable } from './seed-order.ts';
+import { column as quotedColumn } from './statements.ts';
 import type { ColumnStructure } from './structure.ts';
 
 /** A value of a row that the caller supplies. */
@@ -89,7 +90,7 @@ export class SeedPlan {
   }
 
   #planRow(
-    { structure, org, filled }: SeedTable,
+    { structure, org, lists, filled }: SeedTable,
     columns: readonly ColumnStructure[],
     groups: readonly CheckGroup[],
     row: number,
@@ -100,7 +101,7 @@ export class SeedPlan {
     for (const { name, type } of columns) {
       const own = override[name];
       if (own !== undefined) values.set(name, literal(own, type));
-      else if (org && name === ORG_COLUMN) values.set(name, ORG_TOKEN);
+      else if (name === (org ? ORG_COLUMN : lists)) values.set(name, ORG_TOKEN);
     }
     for (const key of filled) {
       for (const [index, name] of key.columns.entries()) {
@@ -120,11 +121,12 @@ export class SeedPlan {
     const choices: Choice[] = [];
     const grouped = new Set<string>();
     for (const group of groups) {
-      if (
-        !group.columns.some(wanted) &&
-        !(group.columns.some(({ name }) => values.has(name)) && group.columns.length > 1)
-      )
-        continue;
+      // Of several columns that may stay empty, a check may want one: the server says which.
+      const together =
+        group.columns.length > 1 &&
+        (group.columns.some(({ name }) => values.has(name)) ||
+          group.columns.every((column) => !column.notNull && column.default === null));
+      if (!(together || group.columns.some(wanted))) continue;
       for (const { name } of group.columns) grouped.add(name);
       choices.push({
         table: structure.name,
@@ -188,10 +190,10 @@ export class SeedPlan {
     });
     const from = lists.map((list, index) => {
       const items = list.map((value, rank) => `(${rank}, ${value})`).join(', ');
-      return `(values ${items}) ringfence_${index}(ringfence_rank_${index}, "${columns[index]?.name}")`;
+      return `(values ${items}) ringfence_${index}(ringfence_rank_${index}, ${quotedColumn(columns[index]?.name ?? '')})`;
     });
     const rank = lists.map((_, index) => `ringfence_rank_${index}`).join(' + ');
-    const answer = columns.map(({ name }) => `"${name}"::text`).join(', ');
+    const answer = columns.map(({ name }) => `${quotedColumn(name)}::text`).join(', ');
     const where = checks.map((check) => `(${check}) is not false`).join(' and ');
     const tables = from.join(' cross join ');
     const statement = `select array[${answer}] from ${tables} where ${where} order by ${rank} limit 1`;
@@ -232,7 +234,10 @@ function checkGroups(
   }
   for (const column of columns) {
     for (const check of sampler.base(column).checks)
-      add([column.name], check.replaceAll(/\bVALUE\b/g, `"${column.name}"`));
+      add(
+        [column.name],
+        check.replaceAll(/\bVALUE\b/g, () => quotedColumn(column.name)),
+      );
   }
   return groups.map((group) => ({
     columns: columns.filter(({ name }) => group.names.has(name)),

@@ -5,8 +5,8 @@
 import { sql } from 'kysely';
 import { CONTEXT, type Orgs, type ProbeSession, type Step, type StepResult } from './probe-session.ts';
 import type { AttackResult, Unprobed } from './report.ts';
-import { Sampler } from './sample-values.ts';
-import { type SeedTable, seedOrder } from './seed-order.ts';
+import { quoted, Sampler } from './sample-values.ts';
+import { ORG_COLUMN, type SeedTable, seedOrder } from './seed-order.ts';
 import { type RowValues, rowFor, SeedPlan } from './seed-values.ts';
 import { column, insertOf, quotedName } from './statements.ts';
 import type { Structure } from './structure.ts';
@@ -73,7 +73,11 @@ export async function seedFirst(
     of: 0 | 1,
     rows: readonly [number, number],
   ): Promise<[first: Map<string, StepResult>, second: Map<string, StepResult>]> => {
-    const both = await seedAll(wanted, (table) => insert(table, of, table.org ? rows : [rows[0]]));
+    const both = await seedAll(wanted, (table) =>
+      table.lists === undefined
+        ? insert(table, of, table.org ? rows : [rows[0]])
+        : [...insert(table, 0, [0]), ...insert(table, 1, [2])],
+    );
     const apart = wanted.filter(({ org }, index) => org && both[index]?.[1].state !== '00000');
     const first = await seedAll(apart, (table) => insert(table, of, [rows[0]]));
     const second = await seedAll(apart, (table) => insert(table, of, [rows[1]]));
@@ -86,7 +90,10 @@ export async function seedFirst(
     0,
     [0, 1],
   );
-  const alive = owned.filter(({ structure: { name } }) => first.get(name)?.state === '00000');
+  const made = await madeByTriggers(0, first);
+  const alive = owned.filter(
+    (table) => first.get(table.structure.name)?.state === '00000' || made.has(table),
+  );
   const unprobed = owned
     .filter((table) => !alive.includes(table))
     .map(({ structure: { name } }) => ({
@@ -95,8 +102,34 @@ export async function seedFirst(
     }));
   return { plan, unprobed, second };
 
+  /** Tables of which a trigger of another one has made the one row of an organisation; it takes the place of the planned one. */
+  async function madeByTriggers(
+    of: 0 | 1,
+    results: ReadonlyMap<string, StepResult>,
+  ): Promise<ReadonlySet<SeedTable>> {
+    const taken = owned.filter(
+      ({ single, structure: { name } }) => single && results.get(name)?.state === '23505',
+    );
+    const columns = taken.map(({ structure }) =>
+      structure.columns.filter(({ name, generated }) => name !== ORG_COLUMN && !generated),
+    );
+    const rows = await session.choose(
+      taken.map(({ structure }, index) => [
+        `select array[${(columns[index] ?? []).map(({ name }) => `${column(name)}::text`).join(', ')}]::text[] from ${quotedName(structure.name)} where ${ORG_COLUMN} = ${quoted(orgs[of])}`,
+      ]),
+    );
+    const made = taken.filter((_, index) => rows[index]);
+    for (const table of made) {
+      const index = taken.indexOf(table);
+      const choice = { table: table.structure.name, row: of === 0 ? 0 : 2, statements: [], repeatable: true };
+      plan.choose({ ...choice, columns: columns[index] ?? [] }, rows[index] ?? []);
+    }
+    return new Set(made);
+  }
+
   async function second(): ReturnType<Seeding['second']> {
     const [clones, distinct] = await seedBoth(alive, 1, [0, 2]);
+    const made = await madeByTriggers(1, clones);
     const seeded: Seeded[] = [];
     const late: Unprobed[] = [];
     const uniques: AttackResult[] = [];
@@ -104,7 +137,7 @@ export async function seedFirst(
       const { name } = table.structure;
       const [clone, own] = [clones.get(name), distinct.get(name)] as [StepResult, StepResult];
       uniques.push(...uniqueValues(table.structure, structure, clone));
-      const hasOwn = own.state === '00000';
+      const hasOwn = own.state === '00000' || made.has(table);
       if (!hasOwn && clone.state !== '00000')
         late.push({ relation: name, reason: reasonOf(own, unsolved.get(name)) });
       else
@@ -126,7 +159,8 @@ async function planLevel(
   unsolved: Map<string, string>,
   present: Set<string>,
 ): Promise<void> {
-  const shared = level.filter(({ org }) => !org);
+  // A table that lists the organisations gets the synthetic ones; of any other one row is enough, and there may be one.
+  const shared = level.filter(({ org, lists }) => !org && lists === undefined);
   const rows = await session.choose(
     shared.map(({ structure }) => [
       `select array[${structure.columns.map(({ name }) => `${column(name)}::text`).join(', ')}] from ${quotedName(structure.name)} limit 1`,
@@ -136,7 +170,9 @@ async function planLevel(
     const row = rows[shared.indexOf(table)];
     const planned = plan.plan(table);
     if (row === undefined || row === null)
-      return table.org ? planned : planned.filter((choice) => choice.row === 0);
+      return table.org
+        ? planned
+        : planned.filter((choice) => choice.row === 0 || (table.lists !== undefined && choice.row === 2));
     present.add(table.structure.name);
     plan.choose(
       {

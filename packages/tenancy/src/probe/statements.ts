@@ -3,9 +3,9 @@
 /** A row as SQL expressions by column. */
 export type Row = ReadonlyMap<string, string>;
 
-/** Quotes `schema.name` as it stands in the catalog. */
-export function quotedName(name: string): string {
-  const dot = name.indexOf('.');
+/** Quotes `schema.name` as it stands in the catalog, where the schema is known although it has a dot in it. */
+export function quotedName(name: string, schema?: string): string {
+  const dot = schema === undefined ? name.indexOf('.') : schema.length;
   return `${column(name.slice(0, dot))}.${column(name.slice(dot + 1))}`;
 }
 

@@ -15,7 +15,8 @@ export function uniqueValues(
   { tables }: Structure,
   clone: StepResult,
 ): readonly AttackResult[] {
-  const byForm = [table, ...table.partitions.flatMap((name) => tables.get(name) ?? [])].flatMap((part) =>
+  const parts = [table, ...table.partitions.flatMap((name) => tables.get(name) ?? [])];
+  const byForm = parts.flatMap((part) =>
     part.uniques
       .filter((index) => part === table || index.alone)
       .filter((index) => !separates(index) && !(part === table && index.name === clone.constraint))
@@ -29,7 +30,9 @@ export function uniqueValues(
         }),
       ),
   );
-  return table.uniques.length === 0 ? byForm : [ofClone(table, clone), ...byForm];
+  if (table.uniques.length === 0) return byForm;
+  const met = parts.flatMap(({ uniques }) => uniques).find(({ name }) => name === clone.constraint);
+  return [ofClone(table, clone, met), ...byForm];
 }
 
 /** Rows of two organisations never meet in it. */
@@ -37,10 +40,14 @@ function separates({ exact, expressions }: UniqueIndex): boolean {
   return exact.includes(ORG_COLUMN) || new RegExp(`\\b${ORG_COLUMN}\\b`).test(expressions ?? '');
 }
 
-function ofClone({ name, uniques }: TableStructure, clone: StepResult): AttackResult {
+function ofClone({ name, uniques }: TableStructure, clone: StepResult, met?: UniqueIndex): AttackResult {
   const about = { relation: name, attack: 'unique value' } as const;
   if (clone.state === '00000')
     return { ...about, outcome: 'contained', evidence: 'two organisations hold the same values' };
+  // The clone refers to one that was refused, or its place is taken by a row of its own organisation: the form alone says it.
+  const untold = clone.state === '23503' || met?.exact.includes(ORG_COLUMN) === true;
+  if (untold && uniques.every(({ exact }) => exact.includes(ORG_COLUMN)))
+    return { ...about, outcome: 'contained', evidence: `every unique index compares ${ORG_COLUMN}` };
   const taken = clone.state === '23505' || clone.state === '23P01';
   const result = { ...about, object: clone.constraint } as const;
   if (taken)
@@ -49,8 +56,5 @@ function ofClone({ name, uniques }: TableStructure, clone: StepResult): AttackRe
       outcome: 'crossed',
       evidence: `refuses a value that another organisation holds: ${describeFailure(clone)}`,
     };
-  // The clone refers to one that was refused: then the form alone says it.
-  if (clone.state === '23503' && uniques.every(({ exact }) => exact.includes(ORG_COLUMN)))
-    return { ...about, outcome: 'contained', evidence: `every unique index compares ${ORG_COLUMN}` };
   return { ...result, outcome: 'inconclusive', evidence: `failed with ${describeFailure(clone)}` };
 }
