@@ -228,10 +228,12 @@ export function assembleCatalog(rows: CatalogRows): Catalog {
       .filter(([, relation]) => names.has(relation))
       .map(([view, relation]) => ({ view: nameOf(view), relation: nameOf(relation) })),
     databaseSettings,
+    everyRolesSettings: (settings.get(0) ?? []).flat(),
     aggregateCalls: rows.aggregateCalls.map(([aggregate, called]) => ({
       aggregate: functions.get(aggregate) ?? '',
       uses: functions.get(called) ?? '',
     })),
+    supportFunctions: rows.supportFunctions.map((oid) => functions.get(oid) ?? '').sort(),
     eventTriggers: sorted(
       rows.eventTriggers.map(([name, called]) => ({ name, function: functions.get(called) ?? '' })),
     ),

@@ -113,12 +113,15 @@ export interface CatalogRows {
     createRole: boolean,
     createDb: boolean,
   ])[];
+  /** Of role 0: those of every role. */
   readonly roleSettings: readonly (readonly [role: Oid, settings: readonly string[]])[];
   readonly memberships: readonly (readonly [member: Oid, role: Oid])[];
   readonly defaultPrivileges: readonly (readonly [role: Oid, schema: Oid, type: string, acl: string])[];
   readonly viewReads: readonly (readonly [view: Oid, relation: Oid])[];
   /** Aggregates and the functions they run that are SECURITY DEFINER. */
   readonly aggregateCalls: readonly (readonly [aggregate: Oid, fn: Oid])[];
+  /** Functions of operator classes and range types that are SECURITY DEFINER. */
+  readonly supportFunctions: readonly Oid[];
   readonly eventTriggers: readonly (readonly [name: string, fn: Oid])[];
   /** Every access control list that occurs, once: grantee 0 is PUBLIC. */
   readonly acls: readonly (readonly [acl: string, grants: readonly (readonly [Oid, string, boolean])[]])[];
@@ -163,9 +166,11 @@ const LISTS: Readonly<Record<keyof CatalogRows, string>> = {
   ),
   columns: `(select coalesce(json_agg(json_build_array(c.attrelid::bigint, c.nums, c.names, c.types, c.required, c.acls)), '[]') from (
       select a.attrelid, array_agg(a.attnum order by a.attnum) as nums, array_agg(a.attname order by a.attnum) as names,
-             array_agg(${TYPE} order by a.attnum) as types, array_agg(a.attnotnull order by a.attnum) as required,
+             array_agg(${TYPE} order by a.attnum) as types, array_agg(a.attnotnull and nn.conrelid is null order by a.attnum) as required,
              case when count(a.attacl) > 0 then array_agg(a.attacl::text order by a.attnum) end as acls
-        from col a group by a.attrelid) c)`,
+        from col a left join pg_constraint nn
+          on nn.contype = 'n' and not nn.convalidated and nn.conrelid = a.attrelid and nn.conkey[1] = a.attnum
+       group by a.attrelid) c)`,
   types: `(select coalesce(json_agg(json_build_array(t.type, format_type(t.atttypid, t.atttypmod))), '[]') from (
       select distinct a.atttypid, a.atttypmod, ${TYPE} as type from col a) t)`,
   defaults: list(
@@ -204,7 +209,7 @@ const LISTS: Readonly<Record<keyof CatalogRows, string>> = {
     'fn f join pg_language l on l.oid = f.prolang',
   ),
   triggers: list(
-    `t.tgrelid::bigint, t.tgname, n.nspname, f.proname, t.tgenabled <> 'D'`,
+    `t.tgrelid::bigint, t.tgname, n.nspname, f.proname, t.tgenabled in ('O', 'A')`,
     `pg_trigger t join rel on rel.oid = t.tgrelid join pg_proc f on f.oid = t.tgfoid join pg_namespace n on n.oid = f.pronamespace
       where not t.tgisinternal`,
   ),
@@ -223,7 +228,7 @@ const LISTS: Readonly<Record<keyof CatalogRows, string>> = {
   ),
   roleSettings: list(
     'd.setrole::bigint, d.setconfig',
-    'pg_db_role_setting d where d.setrole <> 0 and d.setdatabase in (0, (select oid from db))',
+    `pg_db_role_setting d where (d.setrole <> 0 and d.setdatabase in (0, (select oid from db))) or (d.setrole = 0 and d.setdatabase = 0)`,
   ),
   memberships: list('member::bigint, roleid::bigint', 'pg_auth_members'),
   defaultPrivileges: list(
@@ -239,6 +244,8 @@ const LISTS: Readonly<Record<keyof CatalogRows, string>> = {
     `pg_aggregate a join fn f on f.prosecdef and f.oid in (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn,
       a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)`,
   ),
+  supportFunctions: `(select coalesce(json_agg(f.oid::bigint), '[]') from fn f where f.prosecdef and (
+      f.oid in (select amproc from pg_amproc) or f.oid in (select unnest(array[rngcanonical, rngsubdiff]::oid[]) from pg_range)))`,
   eventTriggers: list('e.evtname, e.evtfoid::bigint', `pg_event_trigger e where e.evtenabled <> 'D'`),
   acls: `(select coalesce(json_agg(json_build_array(u.acl::text, (
         select coalesce(json_agg(json_build_array(x.grantee::bigint, x.privilege_type, x.is_grantable)), '[]') from aclexplode(u.acl) x))), '[]')

@@ -19,7 +19,7 @@ export interface Column {
   readonly name: string;
   /** Type as `format_type` prints it. */
   readonly type: string;
-  /** True when it may not be null. */
+  /** True when it may not be null, in rows that were there before too. */
   readonly notNull: boolean;
   /** Default or generation expression as PostgreSQL prints it. */
   readonly default: string | null;
@@ -164,7 +164,7 @@ export interface Trigger {
   readonly name: string;
   /** Function it calls, `schema.name()`. */
   readonly function: string;
-  /** False when it is disabled. */
+  /** False when it is disabled, or fires for replication alone. */
   readonly enabled: boolean;
 }
 
@@ -294,8 +294,12 @@ export interface Catalog {
   readonly viewReads: readonly ViewRead[];
   /** Settings of the database (`ALTER DATABASE … SET`). */
   readonly databaseSettings: readonly string[];
+  /** Settings of every role (`ALTER ROLE ALL SET`). */
+  readonly everyRolesSettings: readonly string[];
   /** `SECURITY DEFINER` functions that aggregates run. */
   readonly aggregateCalls: readonly AggregateUse[];
+  /** `SECURITY DEFINER` functions that operator classes and range types run, for whoever compares or indexes a value. */
+  readonly supportFunctions: readonly string[];
   /** Event triggers that are enabled. */
   readonly eventTriggers: readonly EventTrigger[];
 }

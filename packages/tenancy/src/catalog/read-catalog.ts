@@ -12,14 +12,22 @@ import { CATALOG_STATEMENT, type CatalogRows } from './catalog-rows.ts';
 
 /** Reads what isolation depends on, as one consistent snapshot. Inside a transaction its settings are put back. */
 export function readCatalog(db: Kysely<unknown>): Promise<Catalog> {
-  const inside = async (trx: Kysely<unknown>): Promise<Catalog> => {
+  return asPrinted(db, async (trx) => {
+    const { rows } = await sql.raw<{ catalog: string }>(CATALOG_STATEMENT).execute(trx);
+    return assembleCatalog(JSON.parse(rows[0]?.catalog ?? '{}') as CatalogRows);
+  });
+}
+
+/** Runs while expressions are printed with every name of another schema than pg_catalog qualified. */
+export function asPrinted<T>(db: Kysely<unknown>, run: (trx: Kysely<unknown>) => Promise<T>): Promise<T> {
+  const inside = async (trx: Kysely<unknown>): Promise<T> => {
     const { rows: before } = await sql<{ path: string; jit: string }>`
       select current_setting('search_path') as path, current_setting('jit') as jit`.execute(trx);
     const { path = '', jit = '' } = before[0] ?? {};
     await settings(trx, 'pg_catalog', 'off');
-    const { rows } = await sql.raw<{ catalog: string }>(CATALOG_STATEMENT).execute(trx);
+    const result = await run(trx);
     await settings(trx, path, jit);
-    return assembleCatalog(JSON.parse(rows[0]?.catalog ?? '{}') as CatalogRows);
+    return result;
   };
   return db.isTransaction ? inside(db) : db.transaction().execute(inside);
 }

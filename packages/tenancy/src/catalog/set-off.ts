@@ -1,6 +1,6 @@
 /**
  * What the app role sets off without a right to execute it: triggers of what it writes and of what a write moves on to, the
- * functions of event triggers, and those that aggregates run.
+ * functions of event triggers, and those that aggregates, operator classes and range types run.
  *
  * Invariant: a row that is routed to a partition, found in an inheriting table or changed by a referential action sets off the
  * triggers there, whatever the rights on that table.
@@ -62,6 +62,7 @@ export function setOffBy(catalog: Catalog, reaches: (grants: readonly Grant[]) =
   );
   const functions = new Map([
     ...[...aggregated].map(([fn, aggregate]) => [fn, `the aggregate ${aggregate}`] as const),
+    ...catalog.supportFunctions.map((fn) => [fn, 'an operator class or range type'] as const),
     // Any DDL sets them off, that of a temporary table or one that is refused included; those for logins every login.
     ...catalog.eventTriggers.map(({ name, function: fn }) => [fn, `the event trigger ${name}`] as const),
     ...catalog.triggers

@@ -3,6 +3,7 @@
  * compared with them. Each exists in two variants at most: with the signature of the context verified and without.
  */
 import { breakGlassMigrations } from '../break-glass/migrations.ts';
+import type { Trigger } from '../catalog/catalog.ts';
 import { jobMigrations } from '../jobs/migrations.ts';
 import { tenancyMigrations } from '../migrations/tenancy-migrations.ts';
 import type { InstalledFunction } from './facts.ts';
@@ -42,6 +43,19 @@ export function expectedFunctions(
     }
   }
   return expected;
+}
+
+const TRIGGER = /create trigger (\w+) [^;]*? on (tenancy\.\w+) [^;]*?execute function (tenancy\.\w+\(\))/g;
+
+/** The triggers of the migrations of the job record, the only ones there are. */
+export function expectedTriggers(): readonly Omit<Trigger, 'enabled'>[] {
+  return jobMigrations({ appRole: 'app' }).flatMap(({ up }) =>
+    [...up.matchAll(TRIGGER)].map(([, name = '', relation = '', called = '']) => ({
+      name,
+      relation,
+      function: called,
+    })),
+  );
 }
 
 /** Whether a live function is the expected one. */

@@ -4,6 +4,7 @@
  */
 import { type Kysely, sql } from 'kysely';
 import type { Grant } from '../catalog/catalog.ts';
+import { asPrinted } from '../catalog/read-catalog.ts';
 
 /** Something a policy uses. */
 export interface PolicyUse {
@@ -39,6 +40,16 @@ export interface Guarded {
   readonly grants: readonly Grant[];
 }
 
+/** An object and its owner. */
+export interface OwnedObject {
+  /** Kind as `ALTER` and PostgreSQL name it, e.g. `type`. */
+  readonly kind: string;
+  /** Name as SQL writes it. */
+  readonly name: string;
+  /** Owning role. */
+  readonly owner: string;
+}
+
 /** Facts beyond the catalog. */
 export interface Facts {
   /** Functions called by policies, PostgreSQL's own left out. */
@@ -55,13 +66,21 @@ export interface Facts {
   readonly largeObjects: readonly Guarded[];
   /** Foreign servers. */
   readonly foreignServers: readonly Guarded[];
+  /** Foreign-data wrappers: whoever may use one makes servers of his own. */
+  readonly foreignDataWrappers: readonly Guarded[];
+  /** What roles own beside relations, functions, schemas and the database, large objects left out. */
+  readonly owned: readonly OwnedObject[];
+  /** Functions PostgreSQL came with that were marked LEAKPROOF since. */
+  readonly leakproofBuiltIns: readonly string[];
   /** Configuration parameters with rights on them. */
   readonly parameters: readonly Guarded[];
-  /** PostgreSQL's own functions that reach files of the server and that the app role may call. */
-  readonly serverFileFunctions: readonly string[];
-  /** `row_security` where the server's configuration sets it, else null. */
-  readonly rowSecurity: string | null;
-  /** Whether the app role may read `pg_stat_activity`. */
+  /** Catalogs, views and TOAST tables PostgreSQL came with or made, with the rights it did not grant itself. */
+  readonly systemCatalogs: readonly Guarded[];
+  /** PostgreSQL's own functions that reach files of the server and that the app role, or a role it can become, may call. */
+  readonly serverFileFunctions: readonly Guarded[];
+  /** Settings of the server's configuration that reach into every session, as `name=value`. */
+  readonly serverSettings: readonly string[];
+  /** Whether the app role may read `pg_stat_activity`, or call the functions behind it. */
   readonly activityReadable: boolean;
   /** Whether the app role may read `pg_class.reltuples`. */
   readonly volumesReadable: boolean;
@@ -75,6 +94,20 @@ const FILE_FUNCTIONS = [
   'lo_import',
   'lo_export',
 ];
+
+/** The view of the sessions, and what it reads. */
+const ACTIVITY_FUNCTIONS = ['pg_stat_get_activity(integer)', 'pg_stat_get_backend_activity(integer)'];
+
+/** Of these, the server's configuration can have a value of its own. */
+const SERVER_SETTINGS = [
+  'row_security',
+  'session_replication_role',
+  'standard_conforming_strings',
+  'transform_null_equals',
+  'lo_compat_privileges',
+];
+
+const quotedList = (names: readonly string[]) => names.map((name) => `'${name}'`).join(', ');
 
 const acl = (
   column: string,
@@ -113,14 +146,44 @@ const FACTS: Readonly<Record<string, string>> = {
       'grants', ${acl(`coalesce(l.lomacl, acldefault('L', l.lomowner))`)})) from pg_largeobject_metadata l)`,
   foreignServers: `(select json_agg(json_build_object('name', s.srvname,
       'grants', ${acl(`coalesce(s.srvacl, acldefault('S', s.srvowner))`)})) from pg_foreign_server s)`,
+  foreignDataWrappers: `(select json_agg(json_build_object('name', w.fdwname,
+      'grants', ${acl(`coalesce(w.fdwacl, acldefault('F', w.fdwowner))`)})) from pg_foreign_data_wrapper w)`,
+  owned: `(select json_agg(json_build_object('kind', o.type, 'name', o.identity, 'owner', r.rolname) order by o.identity)
+    from pg_shdepend d join reach on reach.oid = d.refobjid join pg_roles r on r.oid = d.refobjid,
+      lateral pg_identify_object(d.classid, d.objid, d.objsubid) o
+    where d.refclassid = 'pg_authid'::regclass and d.deptype = 'o' and d.objsubid = 0
+      and d.dbid = (select oid from pg_database where datname = current_database())
+      and d.classid not in ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_namespace'::regclass, 'pg_largeobject'::regclass,
+        'pg_default_acl'::regclass, 'pg_user_mapping'::regclass, 'pg_extension'::regclass))`,
+  leakproofBuiltIns: `(select json_agg('pg_catalog.' || f.proname || '(' || oidvectortypes(f.proargtypes) || ')') from pg_proc f
+    where f.proleakproof and f.oid < 16384
+      and f.xmin::text::bigint > (select min(t.xmin::text::bigint) from pg_database t where t.datistemplate))`,
+  systemCatalogs: `(select json_agg(json_build_object('name', n.nspname || '.' || c.relname, 'grants', g.grants))
+    from (select a.oid, json_agg(distinct jsonb_build_object('grantee', coalesce(r.rolname, 'public'),
+            'privilege', lower(x.privilege_type), 'grantable', x.is_grantable)) as grants
+        from (select oid, relnamespace, relowner, 0 as sub, relacl as acl from pg_class
+            where relacl is not null and (oid < 16384 or relkind = 't')
+          union all select t.oid, t.relnamespace, t.relowner, c.attnum, c.attacl from pg_attribute c join pg_class t on t.oid = c.attrelid
+            where c.attacl is not null and (t.oid < 16384 or t.relkind = 't')) a
+        left join pg_init_privs i on i.classoid = 'pg_class'::regclass and i.objoid = a.oid and i.objsubid = a.sub,
+        aclexplode(a.acl) x left join pg_roles r on r.oid = x.grantee
+       where a.acl is distinct from i.initprivs and x.grantee <> a.relowner
+         -- information_schema is granted after initdb has recorded what it grants
+         and not (a.relnamespace = 'information_schema'::regnamespace and x.grantee = 0 and x.privilege_type = 'SELECT')
+         and not exists (select from aclexplode(i.initprivs) y where y.grantee = x.grantee and y.privilege_type = x.privilege_type)
+       group by a.oid) g
+    join pg_class c on c.oid = g.oid join pg_namespace n on n.oid = c.relnamespace)`,
   parameters: `(select json_agg(json_build_object('name', p.parname, 'grants', ${acl('p.paracl')})) from pg_parameter_acl p)`,
-  serverFileFunctions: `(select json_agg(f.proname || '(' || oidvectortypes(f.proargtypes) || ')') from pg_proc f
-    where f.pronamespace = 'pg_catalog'::regnamespace and f.proname in (${FILE_FUNCTIONS.map((name) => `'${name}'`).join(', ')})
-      and has_function_privilege((select oid from app), f.oid, 'execute'))`,
-  rowSecurity: `(select to_json(setting) from pg_settings
-    where name = 'row_security' and source in ('configuration file', 'command line', 'environment variable'))`,
-  activityReadable: `(select to_json(has_table_privilege(app.oid, 'pg_catalog.pg_stat_activity', 'select')) from app)`,
-  volumesReadable: `(select to_json(has_column_privilege(app.oid, 'pg_catalog.pg_class', 'reltuples', 'select')) from app)`,
+  serverFileFunctions: `(select json_agg(json_build_object('name', 'pg_catalog.' || f.proname || '(' || oidvectortypes(f.proargtypes) || ')',
+      'grants', ${acl(`coalesce(f.proacl, acldefault('f', f.proowner))`)})) from pg_proc f
+    where f.pronamespace = 'pg_catalog'::regnamespace and f.proname in (${quotedList(FILE_FUNCTIONS)})
+      and exists (select from reach where has_function_privilege(reach.oid, f.oid, 'execute')))`,
+  serverSettings: `(select json_agg(name || '=' || setting order by name) from pg_settings
+    where name in (${quotedList(SERVER_SETTINGS)}) and source in ('configuration file', 'command line', 'environment variable'))`,
+  activityReadable: `(select to_json(bool_or(has_table_privilege(reach.oid, 'pg_catalog.pg_stat_activity', 'select')
+      or has_function_privilege(reach.oid, f.oid, 'execute')))
+    from reach, unnest(array[${quotedList(ACTIVITY_FUNCTIONS)}]::regprocedure[]) f(oid))`,
+  volumesReadable: `(select to_json(bool_or(has_column_privilege(reach.oid, 'pg_catalog.pg_class', 'reltuples', 'select'))) from reach)`,
 };
 
 const EMPTY: Facts = {
@@ -131,18 +194,27 @@ const EMPTY: Facts = {
   patternIndexes: [],
   largeObjects: [],
   foreignServers: [],
+  foreignDataWrappers: [],
+  owned: [],
+  leakproofBuiltIns: [],
   parameters: [],
+  systemCatalogs: [],
   serverFileFunctions: [],
-  rowSecurity: null,
+  serverSettings: [],
   activityReadable: false,
   volumesReadable: false,
 };
 
-/** Reads the facts, in one round trip or two. Runs as the owner or an auditor. */
-export async function readFacts(db: Kysely<unknown>, appRole: string): Promise<Facts> {
+/** Reads the facts, in one round trip or two. Runs as the owner or an auditor. Inside a transaction its settings are put back. */
+export function readFacts(db: Kysely<unknown>, appRole: string): Promise<Facts> {
+  return asPrinted(db, (trx) => factsOf(trx, appRole));
+}
+
+async function factsOf(db: Kysely<unknown>, appRole: string): Promise<Facts> {
   const pairs = Object.entries(FACTS).map(([name, query]) => `'${name}', ${query}`);
   const { rows } = await sql<{ facts: string; keys: boolean | null }>`
-    with app as materialized (select oid from pg_roles where rolname = ${appRole})
+    with reach as materialized (select r.oid from pg_roles r, pg_roles app
+      where app.rolname = ${appRole} and pg_has_role(app.oid, r.oid, 'member'))
     select json_strip_nulls(json_build_object(${sql.raw(pairs.join(',\n'))}))::text as facts,
            has_table_privilege(to_regclass('tenancy.context_key'), 'select') as keys`.execute(db);
   const found = JSON.parse(rows[0]?.facts ?? '{}') as Partial<Facts>;

@@ -1,7 +1,9 @@
 /** Rules on functions and triggers: code that runs with other rights, before the policy, or in place of this package's. */
 import type { CatalogFunction } from '../catalog/catalog.ts';
+import { grouped } from '../catalog/grouped.ts';
 import { isFixedPath, searchPathOf } from '../catalog/search-path.ts';
-import { expectedFunctions, identityOf, sameFunction } from './expected-functions.ts';
+import { expectedFunctions, expectedTriggers, identityOf, sameFunction } from './expected-functions.ts';
+import type { InstalledFunction } from './facts.ts';
 import { type Inspection, OWN_SCHEMA } from './inspection.ts';
 import { DOCS, type Hit, quoted, quotedFunction, quotedRole, type Rule } from './rule.ts';
 
@@ -46,6 +48,11 @@ export const functionRules: readonly Rule[] = [
         if (callable.has(name) || inspection.schema.definerFunctions.has(name)) continue;
         const remedy = `revoke execute on routine ${quotedFunction(aggregate)} from public, ${quotedRole(inspection.schema.appRole)};`;
         yield { object: name, message: `the aggregate ${aggregate} runs it`, remedy };
+      }
+      for (const name of inspection.catalog.supportFunctions) {
+        if (callable.has(name) || inspection.schema.definerFunctions.has(name)) continue;
+        const remedy = `alter routine ${quotedFunction(name)} security invoker;`;
+        yield { object: name, message: 'an operator class or range type runs it', remedy };
       }
     },
   },
@@ -99,14 +106,19 @@ export const functionRules: readonly Rule[] = [
     id: 'RF524',
     name: 'leakproof-function',
     level: 'warning',
-    title: 'A function outside of PostgreSQL is marked LEAKPROOF',
-    rationale: 'The planner may run it before the policy, on rows of all organisations.',
+    title: 'A function is marked LEAKPROOF that PostgreSQL does not ship so',
+    rationale:
+      'The planner may run it before the policy, on rows of all organisations: what it raises, such as a value it cannot cast, tells of them.',
     source: `${DOCS.createPolicy}; CREATE FUNCTION: LEAKPROOF`,
     *check(inspection): Generator<Hit> {
       for (const { name, leakproof, owner } of executable(inspection)) {
         if (!leakproof) continue;
         const remedy = `alter routine ${quotedFunction(name)} not leakproof;`;
         yield { object: name, message: `owned by ${owner}, it may run before the policy`, remedy };
+      }
+      for (const name of inspection.facts.leakproofBuiltIns) {
+        const remedy = `alter routine ${quotedFunction(name)} not leakproof;`;
+        yield { object: name, message: 'PostgreSQL ships it without that mark', remedy };
       }
     },
   },
@@ -132,13 +144,13 @@ export const functionRules: readonly Rule[] = [
     id: 'RF526',
     name: 'tenancy-function-altered',
     level: 'error',
-    title: 'A function of schema tenancy is missing, or is not the one this version generates',
+    title: 'A function or trigger of schema tenancy is missing, or is not the one this version generates',
     rationale:
       'Policies are compared by equality and call these functions: whoever changes one changes all policies at once.',
     source: 'the migrations of this package',
     *check(inspection): Generator<Hit> {
       const unsigned = expectedFunctions(false);
-      const live = new Map(inspection.facts.tenancyFunctions.map((each) => [identityOf(each), each]));
+      const live = grouped(inspection.facts.tenancyFunctions, identityOf);
       if (live.size === 0) {
         // One cause, one finding: a list of all that the migrations would make says less than that they never ran.
         const message = `it holds none of the ${inspection.expected.size} functions this version generates`;
@@ -152,13 +164,24 @@ export const functionRules: readonly Rule[] = [
       const remedy = '-- run the migrations of this version again';
       for (const [identity, expected] of inspection.expected) {
         const found = live.get(identity);
-        if (
-          found !== undefined &&
-          (sameFunction(found, expected) || sameFunction(found, unsigned.get(identity)))
-        )
-          continue;
+        const same = (one: InstalledFunction) =>
+          sameFunction(one, expected) || sameFunction(one, unsigned.get(identity));
+        if (found?.some(same) === true) continue;
         const message = found === undefined ? 'it is missing' : 'it is not the one this version generates';
         yield { object: `${OWN_SCHEMA}.${expected.name}`, message, remedy };
+      }
+      for (const { relation, name, function: called } of expectedTriggers()) {
+        const on = inspection.relation(relation);
+        if (on === undefined) continue;
+        const found = inspection
+          .triggers(on)
+          .find((trigger) => trigger.name === name && trigger.function === called);
+        if (found?.enabled === true) continue;
+        yield {
+          object: `${relation}.${name}`,
+          message: found === undefined ? 'the trigger is missing' : 'the trigger is disabled',
+          remedy: found === undefined ? remedy : `alter table ${quoted(relation)} enable trigger ${name};`,
+        };
       }
     },
   },
@@ -170,11 +193,18 @@ export const functionRules: readonly Rule[] = [
     rationale: 'It can stand in for a generated one by overloading, and it passes for a part of the guard.',
     source: 'the migrations of this package',
     *check(inspection): Generator<Hit> {
-      for (const { name, inputs } of inspection.facts.tenancyFunctions) {
-        if (inspection.expected.has(identityOf({ name, inputs }))) continue;
+      const seen = new Map<string, number>();
+      for (const each of inspection.facts.tenancyFunctions) {
+        const { name, inputs } = each;
+        const identity = identityOf(each);
+        seen.set(identity, (seen.get(identity) ?? 0) + 1);
+        if (inspection.expected.has(identity) && seen.get(identity) === 1) continue;
         const object = `${OWN_SCHEMA}.${name}`;
-        const remedy = `-- move it: alter function ${quoted(object)}(…) set schema …;`;
-        yield { object, message: `a function of ${inputs} arguments that no migration makes`, remedy };
+        const remedy = `-- move it: alter routine ${quoted(object)}(…) set schema …;`;
+        const message = inspection.expected.has(identity)
+          ? `one of several functions of ${inputs} arguments, where the migrations make one`
+          : `a function of ${inputs} arguments that no migration makes`;
+        yield { object, message, remedy };
       }
     },
   },

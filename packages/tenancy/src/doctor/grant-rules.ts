@@ -1,15 +1,7 @@
-/**
- * Rules on rights the app role can use: those that row-level security does not bind, those beyond the declaration, and
- * those on objects that have no row-level security at all.
- */
+/** Rules on rights the app role can use on relations: those that row-level security does not bind, and those beyond the declaration. */
 import type { Grant, Relation } from '../catalog/catalog.ts';
-import type { Guarded } from './facts.ts';
 import type { Inspection } from './inspection.ts';
-import { DOCS, type Hit, type Level, quoted, quotedFunction, quotedRole, type Rule } from './rule.ts';
-
-/** Functions of dblink that open a connection from a string: dblink and dblink_exec do it without dblink_connect. */
-const OPENS_CONNECTION =
-  /\.dblink(?:_connect(?:_u)?\((?:text, )?text\)|(?:_exec)?\(text, text(?:, boolean)?\))$/;
+import { DOCS, type Hit, type Level, quoted, quotedRole, type Rule } from './rule.ts';
 
 const ROW_PRIVILEGES = new Set<string>(['select', 'insert', 'update', 'delete']);
 
@@ -24,12 +16,14 @@ function* granted(inspection: Inspection): Generator<[Relation, readonly Grant[]
   }
 }
 
-function revoke(privileges: string, on: string, grants: readonly Grant[]): string {
+/** The statement that takes a right away from whoever the app role has it through. */
+export function revoke(privileges: string, on: string, grants: readonly Grant[]): string {
   const grantees = [...new Set(grants.map(({ grantee }) => quotedRole(grantee)))];
   return `revoke ${privileges} on ${on} from ${grantees.join(', ')};`;
 }
 
-function listed(grants: readonly Grant[]): string {
+/** Rights for a reader. */
+export function listed(grants: readonly Grant[]): string {
   return [...new Set(grants.map(({ privilege, grantee }) => `${privilege} to ${grantee}`))].join(', ');
 }
 
@@ -55,15 +49,7 @@ function tablePrivilegeRule(
   };
 }
 
-/** Objects without row-level security, by name, with the grants of the app on them. */
-function* guarded(inspection: Inspection, objects: readonly Guarded[], privileges?: ReadonlySet<string>) {
-  for (const { name, grants } of objects) {
-    const these = inspection.reachable(grants).filter(({ privilege }) => privileges?.has(privilege) ?? true);
-    if (these.length > 0) yield { name, these };
-  }
-}
-
-/** Rights. */
+/** Rights on relations, schemas and the database. */
 export const grantRules: readonly Rule[] = [
   tablePrivilegeRule(
     {
@@ -303,80 +289,6 @@ export const grantRules: readonly Rule[] = [
       if (these.length === 0) return;
       const remedy = revoke('temporary', `database ${quotedRole(database)}`, these);
       yield { object: database, message: `granted: ${listed(these)}`, remedy };
-    },
-  },
-  {
-    id: 'RF315',
-    name: 'large-object-reachable',
-    level: 'error',
-    title: 'The app role can reach large objects',
-    rationale:
-      'A large object has no row-level security: whoever may open one may open it for every organisation.',
-    source: 'PostgreSQL documentation, 33.3.11 Large Objects: Security',
-    *check(inspection): Generator<Hit> {
-      for (const { name, these } of guarded(inspection, inspection.facts.largeObjects)) {
-        const remedy = revoke('all', `large object ${name}`, these);
-        yield { object: `large object ${name}`, message: `granted: ${listed(these)}`, remedy };
-      }
-    },
-  },
-  {
-    id: 'RF316',
-    name: 'outbound-connection',
-    level: 'error',
-    title: 'The app role can open connections from the server',
-    rationale:
-      'Through dblink or a foreign server, injected SQL speaks to databases as the server does, this one included, past its own login.',
-    source: 'PostgreSQL documentation, F.11 dblink; CREATE SERVER',
-    *check(inspection): Generator<Hit> {
-      for (const { name, these } of guarded(inspection, inspection.facts.foreignServers)) {
-        const remedy = revoke('usage', `foreign server ${quotedRole(name)}`, these);
-        yield { object: `foreign server ${name}`, message: `granted: ${listed(these)}`, remedy };
-      }
-      const dblink = inspection.catalog.functions.filter(
-        ({ extension, name, grants }) =>
-          extension === 'dblink' && OPENS_CONNECTION.test(name) && inspection.reachable(grants).length > 0,
-      );
-      for (const { name, schema } of dblink)
-        yield {
-          object: name,
-          message: 'the app role may execute it',
-          remedy: `revoke execute on all functions in schema ${quotedRole(schema)} from public, ${quotedRole(inspection.schema.appRole)};`,
-        };
-    },
-  },
-  {
-    id: 'RF317',
-    name: 'parameter-granted',
-    level: 'error',
-    title: 'The app role may set a parameter that is reserved for superusers',
-    rationale:
-      'session_replication_role, for one, turns off triggers and foreign keys; ALTER SYSTEM changes the server for all.',
-    source: 'PostgreSQL documentation, GRANT on PARAMETER (since 15)',
-    *check(inspection): Generator<Hit> {
-      for (const { name, these } of guarded(inspection, inspection.facts.parameters)) {
-        const remedy = revoke('all', `parameter ${name}`, these);
-        yield { object: `parameter ${name}`, message: `granted: ${listed(these)}`, remedy };
-      }
-    },
-  },
-  {
-    id: 'RF318',
-    name: 'server-file-function',
-    level: 'error',
-    title: 'The app role may call functions that reach files of the server',
-    rationale: 'The data files of all organisations, and the configuration, are files of the server.',
-    source: 'PostgreSQL documentation, 9.28.9 Generic File Access Functions',
-    *check({ catalog, facts, schema, reachable }): Generator<Hit> {
-      // The write-ahead log holds the rows as they were written.
-      const wal = catalog.functions.filter(
-        ({ extension, grants }) => extension === 'pg_walinspect' && reachable(grants).length > 0,
-      );
-      const own = facts.serverFileFunctions.map((name) => `pg_catalog.${name}`);
-      for (const object of [...own, ...wal.map(({ name }) => name)]) {
-        const remedy = `revoke execute on routine ${quotedFunction(object)} from public, ${quotedRole(schema.appRole)};`;
-        yield { object, message: 'the app role may execute it', remedy };
-      }
     },
   },
 ];

@@ -162,6 +162,10 @@ export class Inspection {
   #classify(relation: Relation): Classification {
     const { name, schema, kind, ownedBy } = relation;
     if (this.schema.org.has(name)) return 'org';
+    // Whatever else it is declared as, rows of its parent are in it.
+    const parents = relation.parents.flatMap((parent) => this.relation(parent) ?? []);
+    const inherited = parents.map((parent) => this.classify(parent));
+    if (inherited.some((of) => of === 'org' || of === 'child')) return 'child';
     if (this.schema.global.has(name)) return 'global';
     if (this.schema.system.has(name) || this.schema.systemSchemas.has(schema)) return 'system';
     if (this.schema.views.has(name)) return 'view';
@@ -170,9 +174,6 @@ export class Inspection {
       const table = this.relation(ownedBy.slice(0, ownedBy.lastIndexOf('.')));
       return table === undefined ? 'unclassified' : this.classify(table);
     }
-    const parents = relation.parents.flatMap((parent) => this.relation(parent) ?? []);
-    const inherited = parents.map((parent) => this.classify(parent));
-    if (inherited.some((of) => of === 'org' || of === 'child')) return 'child';
     return inherited[0] ?? 'unclassified';
   }
 

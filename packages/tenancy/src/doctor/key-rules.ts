@@ -32,17 +32,33 @@ function dropConstraint({ relation, name }: Constraint): string {
   return `alter table ${quoted(relation)} drop constraint ${plainName(name)}`;
 }
 
-/** Foreign keys onto isolated tables that do not carry the organisation along. */
-function* crossingForeignKeys(inspection: Inspection): Generator<Constraint> {
+/** True when the app role may give a column of a relation a value. */
+function writes(inspection: Inspection, relation: Relation): boolean {
+  return inspection
+    .grantsOn(relation)
+    .some(({ privilege }) => privilege === 'insert' || privilege === 'update');
+}
+
+/** Foreign keys onto isolated tables, those of system tables the app role does not write left out. */
+function* foreignKeysOnto(inspection: Inspection): Generator<ForeignKey> {
   const isolated = new Set(inspection.isolated.map(({ name }) => name));
   for (const constraint of inspection.catalog.constraints) {
     const { type, relation, references, columns, referencedColumns } = constraint;
     if (type !== 'foreign key' || references === null || !isolated.has(references)) continue;
     const from = inspection.relation(relation);
-    if (from !== undefined && inspection.classify(from) === 'system') continue;
+    const system = from !== undefined && inspection.classify(from) === 'system';
+    if (system && !writes(inspection, from)) continue;
     const carried = columns.some((column, i) => column === ORG_ID && referencedColumns[i] === ORG_ID);
-    if (!carried) yield constraint;
+    yield { constraint, carried, system };
   }
+}
+
+interface ForeignKey {
+  readonly constraint: Constraint;
+  /** True when it carries the organisation along. */
+  readonly carried: boolean;
+  /** True on a system table: no generated policy says whose the organisation in it is. */
+  readonly system: boolean;
 }
 
 /** Keys. */
@@ -159,7 +175,11 @@ export const keyRules: readonly Rule[] = [
       for (const table of inspection.isolated) {
         const inherited = table.parents.flatMap((parent) => {
           const found = inspection.relation(parent);
-          return found === undefined ? [] : inspection.indexes(found).map(({ columns }) => columns.join());
+          if (found === undefined) return [];
+          return inspection
+            .indexes(found)
+            .filter((index) => index.unique)
+            .map(({ columns }) => columns.join());
         });
         for (const { name, unique, ofConstraint, columns, partial } of inspection.indexes(table)) {
           if (!unique || ofConstraint || columns[0] === ORG_ID || inherited.includes(columns.join()))
@@ -195,14 +215,21 @@ export const keyRules: readonly Rule[] = [
     level: 'error',
     title: 'A foreign key onto an org-owned table does not carry org_id',
     rationale:
-      'The check sees the rows of all organisations: an insert tells whether a foreign id exists, and a reference can cross.',
+      'The check sees the rows of all organisations: an insert tells whether a foreign id exists, and a reference can cross. On a system table whose org_id the app role chooses, it tells so in spite of it.',
     source: `${DOCS.rowSecurity}; ${DOCS.executed}: existence told`,
     *check(inspection): Generator<Hit> {
-      for (const constraint of crossingForeignKeys(inspection)) {
+      for (const { constraint, carried, system } of foreignKeysOnto(inspection)) {
+        if (carried && !system) continue;
+        const object = objectOf(constraint);
+        if (carried) {
+          const message = `on a system table the app role writes: ${constraint.definition}`;
+          yield { object, message, remedy: `${dropConstraint(constraint)};` };
+          continue;
+        }
         const columns = [ORG_ID, ...constraint.columns].map(plainName).join(', ');
         const referenced = [ORG_ID, ...constraint.referencedColumns].map(plainName).join(', ');
         const remedy = `${dropConstraint(constraint)}, add foreign key (${columns}) references ${quoted(constraint.references ?? '')} (${referenced});`;
-        yield { object: objectOf(constraint), message: constraint.definition, remedy };
+        yield { object, message: constraint.definition, remedy };
       }
     },
   },
@@ -215,7 +242,8 @@ export const keyRules: readonly Rule[] = [
       "Referential actions run without row-level security: deleting one's own row deletes, or changes, rows of another organisation.",
     source: `${DOCS.rowSecurity}; ${DOCS.executed}: the row of another organisation is deleted`,
     *check(inspection): Generator<Hit> {
-      for (const constraint of crossingForeignKeys(inspection)) {
+      for (const { constraint, carried } of foreignKeysOnto(inspection)) {
+        if (carried) continue;
         const { onDelete, onUpdate } = constraint;
         const acts = [onDelete, onUpdate].filter((each) => each !== 'no action' && each !== 'restrict');
         if (acts.length === 0) continue;

@@ -12,6 +12,7 @@ const PREDEFINED: Readonly<Record<string, string>> = {
   pg_execute_server_program: 'running programs as the server',
   pg_maintain: 'LOCK TABLE and REFRESH on every relation',
   pg_signal_backend: 'ending the sessions of other roles',
+  pg_stat_scan_tables: 'counting and locking the rows of every relation',
   pg_create_subscription: 'writing tables by replication',
 };
 
@@ -41,7 +42,7 @@ function attributeRule(
 }
 
 /** What the app owns: `[owner, object, SQL that gives it away]`. Schemas of extensions and of PostgreSQL are not looked at. */
-function* owned({ catalog, reachRoles }: Inspection): Generator<readonly [string, string, string]> {
+function* owned({ catalog, facts, reachRoles }: Inspection): Generator<readonly [string, string, string]> {
   const owners = new Set(reachRoles.map(({ name }) => name));
   if (owners.has(catalog.databaseOwner))
     yield [
@@ -57,6 +58,8 @@ function* owned({ catalog, reachRoles }: Inspection): Generator<readonly [string
   for (const { name, owner, schema } of catalog.functions)
     if (owners.has(owner) && schema !== OWN_SCHEMA)
       yield [owner, name, `alter routine ${quotedFunction(name)} owner to`];
+  for (const { kind, name, owner } of facts.owned)
+    if (owners.has(owner)) yield [owner, `${kind} ${name}`, `alter ${kind} ${name} owner to`];
 }
 
 /** Settings in force for sessions of the app role, with where they come from and the SQL that resets them. */
@@ -67,23 +70,32 @@ function* settingsOf({
   role,
 }: Inspection): Generator<readonly [string, string, string]> {
   const app = quotedRole(schema.appRole);
-  for (const setting of role(schema.appRole)?.settings ?? [])
-    yield [setting, `role ${schema.appRole}`, `alter role ${app} reset ${nameOf(setting)};`];
+  for (const setting of role(schema.appRole)?.settings ?? []) {
+    const reset = resetOf(setting);
+    const remedy = `alter role ${app} ${reset} alter role ${app} in database ${quotedRole(catalog.database)} ${reset}`;
+    yield [setting, `role ${schema.appRole}`, remedy];
+  }
+  for (const setting of catalog.everyRolesSettings)
+    yield [setting, 'every role', `alter role all ${resetOf(setting)}`];
   for (const setting of catalog.databaseSettings)
     yield [
       setting,
       `database ${catalog.database}`,
-      `alter database ${quotedRole(catalog.database)} reset ${nameOf(setting)};`,
+      `alter database ${quotedRole(catalog.database)} ${resetOf(setting)}`,
     ];
-  if (facts.rowSecurity !== null)
-    yield [
-      `row_security=${facts.rowSecurity}`,
-      'the configuration of the server',
-      'alter system reset row_security;',
-    ];
+  for (const setting of facts.serverSettings)
+    yield [setting, 'the configuration of the server', `alter system ${resetOf(setting)}`];
 }
 
-const nameOf = (setting: string) => setting.slice(0, setting.indexOf('='));
+/** `reset` finds a name by its case, which one that was quoted has kept. */
+function resetOf(setting: string): string {
+  const parts = setting.slice(0, setting.indexOf('=')).split('.');
+  const plain = (part: string) => (/^[a-z_]+$/.test(part) ? part : quotedRole(part));
+  return `reset ${parts.map(plain).join('.')};`;
+}
+
+/** PostgreSQL looks settings up without case. */
+const nameOf = (setting: string) => setting.slice(0, setting.indexOf('=')).toLowerCase();
 
 function settingRule(
   rule: Omit<Rule, 'check' | 'level'>,
@@ -244,7 +256,7 @@ export const roleRules: readonly Rule[] = [
       name: 'session-setting-unsafe',
       title: 'A preset setting takes row-level security or the constraints away',
       rationale:
-        'row_security = off turns every policy into an error, which invites a bypass; session_replication_role turns off triggers and foreign keys; role changes who asks; standard_conforming_strings and transform_null_equals change what SQL means; without synchronous_commit a crash takes back what was acknowledged. The app role may set most of them for itself.',
+        'row_security = off turns every policy into an error, which invites a bypass; session_replication_role turns off triggers and foreign keys; role changes who asks; standard_conforming_strings and transform_null_equals change what SQL means; lo_compat_privileges opens every large object; without synchronous_commit a crash takes back what was acknowledged. The app role may set most of them for itself.',
       source: 'PostgreSQL documentation, 19.11 Client Connection Defaults',
     },
     (setting) =>
@@ -252,6 +264,7 @@ export const roleRules: readonly Rule[] = [
       /^session_replication_role=(?!origin$)/.test(setting) ||
       /^standard_conforming_strings=(?!on$)/.test(setting) ||
       /^transform_null_equals=(?!off$)/.test(setting) ||
+      /^lo_compat_privileges=(?!off$)/.test(setting) ||
       /^default_transaction_(isolation|read_only)=/.test(setting) ||
       /^synchronous_commit=(off|false|no|0)$/i.test(setting) ||
       /^(role|session_authorization)=(?!none$)/.test(setting),
@@ -265,7 +278,7 @@ export const roleRules: readonly Rule[] = [
         'A statement without a handle would not fail: it would see the rows of the preset organisation.',
       source: DOCS.executed,
     },
-    (setting) => setting.startsWith('ringfence.'),
+    (setting) => nameOf(setting).startsWith('ringfence.'),
   ),
   settingRule(
     {

@@ -3,6 +3,7 @@ import { classificationRules, planRules } from './classification-rules.ts';
 import { functionRules } from './function-rules.ts';
 import { grantRules } from './grant-rules.ts';
 import { keyRules } from './key-rules.ts';
+import { objectGrantRules } from './object-grant-rules.ts';
 import { policyShapeRules } from './policy-shape-rules.ts';
 import { rlsRules } from './rls-rules.ts';
 import { roleRules } from './role-rules.ts';
@@ -15,6 +16,7 @@ export const RULES: readonly Rule[] = [
   ...rlsRules,
   ...policyShapeRules,
   ...grantRules,
+  ...objectGrantRules,
   ...keyRules,
   ...viewRules,
   ...functionRules,

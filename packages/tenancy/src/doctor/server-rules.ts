@@ -2,7 +2,7 @@
  * Rules on the version of the server: row-level security has had holes of its own, each closed in a minor release.
  * The versions are those of the PostgreSQL security page (postgresql.org/support/security).
  */
-import { DOCS, type Hit, type Rule } from './rule.ts';
+import { DOCS, type Hit, quoted, quotedFunction, quotedRole, type Rule } from './rule.ts';
 
 interface Vulnerability {
   readonly cve: string;
@@ -181,8 +181,14 @@ export const activityRules: readonly Rule[] = [
       for (const relation of inspection.catalog.relations) {
         if (relation.extension !== 'pg_stat_statements' || inspection.grantsOn(relation).length === 0)
           continue;
-        const remedy = `revoke all on ${relation.name} from public, "${inspection.schema.appRole}";`;
+        const remedy = `revoke all on ${quoted(relation.name)} from public, ${quotedRole(inspection.schema.appRole)};`;
         yield { object: relation.name, message: 'the app role may read it', remedy };
+      }
+      for (const { name, extension, grants } of inspection.catalog.functions) {
+        if (extension !== 'pg_stat_statements' || !/\.pg_stat_statements\(/.test(name)) continue;
+        if (inspection.reachable(grants).length === 0) continue;
+        const remedy = `revoke execute on routine ${quotedFunction(name)} from public, ${quotedRole(inspection.schema.appRole)};`;
+        yield { object: name, message: 'the app role may execute it', remedy };
       }
     },
   },
@@ -197,7 +203,7 @@ export const activityRules: readonly Rule[] = [
     *check({ facts, schema }): Generator<Hit> {
       if (!facts.activityReadable) return;
       const remedy =
-        'revoke select on pg_catalog.pg_stat_activity from public; revoke execute on function pg_catalog.pg_stat_get_activity(integer) from public;';
+        'revoke select on pg_catalog.pg_stat_activity from public; revoke execute on function pg_catalog.pg_stat_get_activity(integer), pg_catalog.pg_stat_get_backend_activity(integer) from public;';
       yield {
         object: schema.appRole,
         message: 'it may read pg_stat_activity: bind every value as a parameter',
@@ -209,7 +215,7 @@ export const activityRules: readonly Rule[] = [
     id: 'RF807',
     name: 'notify-shared',
     level: 'note',
-    title: 'A function notifies a channel',
+    title: 'A function or trigger notifies a channel',
     rationale: 'Any role may LISTEN to any channel: a payload reaches the sessions of all organisations.',
     source: `PostgreSQL documentation, NOTIFY; ${DOCS.executed}`,
     *check({ catalog }): Generator<Hit> {
@@ -217,6 +223,12 @@ export const activityRules: readonly Rule[] = [
         if (extension !== null || !/\bpg_notify\s*\(|^\s*notify\b/im.test(source)) continue;
         const remedy = '-- send no content: an opaque id, read again through a handle';
         yield { object: name, message: 'it calls pg_notify', remedy };
+      }
+      const told = new Set(catalog.functions.flatMap((each) => (each.extension === 'tcn' ? each.name : [])));
+      for (const { relation, name, function: called } of catalog.triggers) {
+        if (!told.has(called)) continue;
+        const remedy = `drop trigger "${name.replaceAll('"', '""')}" on ${quoted(relation)};`;
+        yield { object: `${relation}.${name}`, message: 'it sends the key of each row it changes', remedy };
       }
     },
   },
@@ -226,7 +238,7 @@ export const activityRules: readonly Rule[] = [
     level: 'note',
     title: 'The app role sees how many rows all organisations have',
     rationale:
-      'pg_class.reltuples and pg_relation_size() are of the whole table. EXPLAIN estimates from statistics of all rows, and counts those that a policy removed: whoever runs it as the app role learns whether a value is frequent in other organisations. None tells a row.',
+      'pg_class.reltuples and pg_relation_size() are of the whole table, as is what pgrowlocks, pgstattuple, pg_visibility and pg_freespacemap count where they are installed. EXPLAIN estimates from statistics of all rows, and counts those that a policy removed: whoever runs it as the app role learns whether a value is frequent in other organisations. None tells a row.',
     source: DOCS.executed,
     *check({ facts, schema }): Generator<Hit> {
       if (!facts.volumesReadable) return;

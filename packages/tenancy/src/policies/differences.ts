@@ -2,8 +2,8 @@
  * The one engine: what the catalog would have to be under a declaration against what it is.
  *
  * Invariant: no difference means that every relation that PostgreSQL did not come with is declared, is an extension's and
- * out of reach, or is one that an extension ships readable, and that what isolates it is, character by character, what this package generates. docs/policies.md says
- * what that proves and what it leaves to others.
+ * out of reach, or is one that an extension ships readable, and that what isolates it is, character by character, what this
+ * package generates. docs/policies.md says what that proves and what it leaves to others.
  */
 import type { Catalog, Relation } from '../catalog/catalog.ts';
 import { allGrants, isShipped } from '../catalog/extension-relations.ts';
@@ -75,6 +75,9 @@ function relationDifferences(view: CatalogView, relation: Relation, backfill: Ba
   const { name } = relation;
   if (isExtensionsOwn(view, relation)) return [];
   const [org, global] = [schema.org.get(name), schema.global.get(name)];
+  // A partition holds rows of its table, whatever else it is declared as.
+  if (org === undefined && relation.isPartition && schema.org.has(rootOf(view, relation).name))
+    return partitionOf(view, relation);
   if (org !== undefined || global !== undefined) {
     if (relation.kind !== 'table' && relation.kind !== 'partitioned table')
       return [difference('relation_kind', name, 'a table', relation.kind)];
@@ -100,23 +103,30 @@ function relationDifferences(view: CatalogView, relation: Relation, backfill: Ba
   }
   if (relation.kind === 'materialized view' && isSystem(view, relation))
     return materializedViewDifferences(view, relation);
-  if (isSystem(view, relation))
-    return systemDifferences(view, relation, { privileges: schema.system.get(name)?.privileges ?? [] });
-  if (relation.kind === 'sequence') return sequenceDifferences(view, relation);
-  if (relation.isPartition) {
-    const guard = guardOf(view, rootOf(view, relation).name);
-    if (guard !== undefined) {
-      const foreign =
-        relation.kind === 'foreign table'
-          ? [difference('relation_kind', name, 'a table', relation.kind)]
-          : [];
-      return [...foreign, ...partitionDifferences(view, relation, guard), ...ruleDifferences(view, relation)];
-    }
+  if (isSystem(view, relation)) {
+    const { privileges = [] } = schema.system.get(name) ?? {};
+    const rules = privileges.length > 0 ? ruleDifferences(view, relation) : [];
+    return [...systemDifferences(view, relation, { privileges }), ...rules];
   }
-  const inherits = inheritanceDifferences(relation);
+  if (relation.kind === 'sequence') return sequenceDifferences(view, relation);
+  return relation.isPartition ? partitionOf(view, relation) : unclassified(relation);
+}
+
+function partitionOf(view: CatalogView, relation: Relation): Difference[] {
+  const guard = guardOf(view, rootOf(view, relation).name);
+  if (guard === undefined) return unclassified(relation);
+  const foreign =
+    relation.kind === 'foreign table'
+      ? [difference('relation_kind', relation.name, 'a table', relation.kind)]
+      : [];
+  return [...foreign, ...partitionDifferences(view, relation, guard), ...ruleDifferences(view, relation)];
+}
+
+function unclassified(relation: Relation): Difference[] {
+  const expected = 'a declaration as org, global, system or view';
   return [
-    ...inherits,
-    difference('unclassified', name, 'a declaration as org, global, system or view', relation.kind),
+    ...inheritanceDifferences(relation),
+    difference('unclassified', relation.name, expected, relation.kind),
   ];
 }
 

@@ -30,6 +30,11 @@ export const viewMutations: readonly Mutation[] = ofLayer('views', [
     sql: 'create rule copy as on insert to app.note do also insert into app.migration values (new.title);',
   },
   {
+    name: 'rewrite rule on a system table the app role writes',
+    rules: ['rewrite-rule'],
+    sql: 'create rule titles as on insert to app.inbox do instead select title from app.note;',
+  },
+  {
     name: 'view with the rights of its owner that an extension holds',
     as: 'superuser',
     rules: ['view-not-invoker', 'view-owner-bypasses', 'relation-unclassified'],
@@ -215,10 +220,26 @@ export const functionMutations: readonly Mutation[] = ofLayer('functions', [
        create aggregate app.titles(int) (sfunc = app.add_titles, stype = text[]);`,
   },
   {
+    name: 'undeclared definer function that an operator class runs',
+    as: 'superuser',
+    rules: ['definer-undeclared'],
+    sql: `create function app.compare(text, text) returns int language plpgsql immutable security definer
+        set search_path = pg_catalog, pg_temp as $$ begin return bttextcmp($1, $2); end $$;
+       revoke execute on function app.compare(text, text) from public;
+       create operator class app.odd for type text using btree as operator 1 <, operator 2 <=, operator 3 =, operator 4 >=,
+        operator 5 >, function 1 app.compare(text, text);`,
+  },
+  {
     name: 'leakproof function',
     as: 'superuser',
     rules: ['leakproof-function'],
     sql: `create function app.peek(text) returns boolean language plpgsql leakproof as $$ begin raise notice '%', $1; return true; end $$;`,
+  },
+  {
+    name: 'function of PostgreSQL marked leakproof',
+    as: 'superuser',
+    rules: ['leakproof-function'],
+    sql: 'alter function pg_catalog.int4div(integer, integer) leakproof;',
   },
   {
     name: 'app role owns tenancy.org_id()',
@@ -248,6 +269,21 @@ export const functionMutations: readonly Mutation[] = ofLayer('functions', [
     rules: ['tenancy-function-altered'],
     sql: `create or replace function tenancy.keep_job_mark() returns trigger language plpgsql
         set search_path = pg_catalog, pg_temp as $$ begin return old; end $$;`,
+  },
+  {
+    name: 'trigger that keeps job marks disabled',
+    rules: ['tenancy-function-altered'],
+    sql: 'alter table tenancy.job_mark disable trigger keep;',
+  },
+  {
+    name: 'trigger that keeps job marks dropped',
+    rules: ['tenancy-function-altered'],
+    sql: 'drop trigger keep on tenancy.job_mark;',
+  },
+  {
+    name: 'function of a generated name and other arguments in schema tenancy',
+    rules: ['tenancy-function-foreign'],
+    sql: `create function tenancy.assert_session(whole text) returns boolean language sql stable return whole is null;`,
   },
   {
     name: 'foreign function in schema tenancy',
@@ -302,6 +338,20 @@ export const activityMutations: readonly Mutation[] = ofLayer('activity', [
     as: 'superuser',
     rules: ['statement-statistics-readable'],
     sql: 'create extension pg_stat_statements schema jobs;',
+  },
+  {
+    name: 'pg_stat_statements executable, its views revoked',
+    as: 'superuser',
+    rules: ['statement-statistics-readable'],
+    sql: `create extension pg_stat_statements schema jobs;
+       revoke all on jobs.pg_stat_statements, jobs.pg_stat_statements_info from public;`,
+  },
+  {
+    name: 'trigger of tcn on an org-owned table',
+    as: 'superuser',
+    rules: ['notify-shared'],
+    sql: `create extension tcn schema jobs;
+       create trigger tell after update on app.note for each row execute function jobs.triggered_change_notification();`,
   },
   {
     name: 'function with a standard SQL body that notifies',

@@ -7,4 +7,6 @@ export interface Mutation extends SchemaMutation {
   readonly rules: readonly string[];
   /** Oldest major version of PostgreSQL that knows the statement. Default: the oldest supported. */
   readonly since?: number;
+  /** Newest one that does. Default: the newest there is. */
+  readonly until?: number;
 }

@@ -83,6 +83,12 @@ export const grantMutations: readonly Mutation[] = ofLayer('grants', [
        grant usage on foreign server self to {app};`,
   },
   {
+    name: 'foreign-data wrapper usable',
+    as: 'superuser',
+    rules: ['outbound-connection'],
+    sql: `create extension postgres_fdw schema jobs; grant usage on foreign data wrapper postgres_fdw to {app};`,
+  },
+  {
     name: 'session_replication_role granted',
     as: 'superuser',
     rules: ['parameter-granted'],
@@ -93,6 +99,39 @@ export const grantMutations: readonly Mutation[] = ofLayer('grants', [
     as: 'superuser',
     rules: ['server-file-function'],
     sql: `grant execute on function pg_catalog.pg_read_file(text) to {app};`,
+  },
+  {
+    name: 'file function executable through a role that is not inherited',
+    as: 'superuser',
+    rules: ['server-file-function'],
+    sql: `create role {scratch}; grant execute on function pg_catalog.pg_read_file(text) to {scratch};
+       alter role {app} noinherit; grant {scratch} to {app};`,
+  },
+  {
+    name: 'file function of adminpack executable',
+    until: 16,
+    as: 'superuser',
+    rules: ['server-file-function'],
+    sql: `create extension adminpack; grant execute on function pg_catalog.pg_file_write(text, text, boolean) to {app};`,
+  },
+  {
+    name: 'statistics of all rows readable',
+    as: 'superuser',
+    rules: ['system-catalog-granted'],
+    sql: 'grant select on pg_catalog.pg_statistic to {app};',
+  },
+  {
+    name: 'column of the roles readable',
+    as: 'superuser',
+    rules: ['system-catalog-granted'],
+    sql: 'grant select (rolname, rolpassword) on pg_catalog.pg_authid to public;',
+  },
+  {
+    name: 'stored values of a table readable',
+    as: 'superuser',
+    rules: ['system-catalog-granted'],
+    sql: `do $$ begin execute format('grant select on %s to {app}',
+       (select reltoastrelid::regclass from pg_class where oid = 'app.note'::regclass)); end $$;`,
   },
   {
     name: 'write-ahead log readable',
@@ -124,6 +163,18 @@ export const roleMutations: readonly Mutation[] = ofLayer('roles', [
     sql: `create schema own authorization {app};`,
   },
   {
+    name: 'app role owns a domain',
+    as: 'superuser',
+    rules: ['app-role-owns'],
+    sql: 'create domain app.title as text; alter domain app.title owner to {app};',
+  },
+  {
+    name: 'app role is a member of pg_stat_scan_tables',
+    as: 'superuser',
+    rules: ['app-role-predefined'],
+    sql: 'grant pg_stat_scan_tables to {app};',
+  },
+  {
     name: 'app role is a member of pg_signal_backend',
     as: 'superuser',
     rules: ['app-role-predefined'],
@@ -152,6 +203,30 @@ export const roleMutations: readonly Mutation[] = ofLayer('roles', [
     as: 'superuser',
     rules: ['context-preset'],
     sql: `alter role {app} set ringfence.context = '1|-|9|x|member|x||';`,
+  },
+  {
+    name: 'context preset under a name in capitals',
+    as: 'superuser',
+    rules: ['context-preset'],
+    sql: `alter role {app} set "Ringfence.Context" = '1|-|9|x|member|x||';`,
+  },
+  {
+    name: 'rights on large objects not asked for',
+    as: 'superuser',
+    rules: ['session-setting-unsafe'],
+    sql: 'alter role {app} set lo_compat_privileges = on;',
+  },
+  {
+    name: 'row_security off for the app role in the database',
+    as: 'superuser',
+    rules: ['session-setting-unsafe'],
+    sql: 'alter role {app} in database {database} set row_security = off;',
+  },
+  {
+    name: 'row_security off for every role',
+    as: 'superuser',
+    rules: ['session-setting-unsafe'],
+    sql: 'alter role all set row_security = off;',
   },
   {
     name: 'row_security off for the database',

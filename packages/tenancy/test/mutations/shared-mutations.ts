@@ -61,7 +61,7 @@ const RULES: Readonly<Record<string, readonly string[]>> = {
   'app role with BYPASSRLS': ['app-role-bypassrls'],
   'app role with REPLICATION': ['app-role-replication'],
   'app role with CREATEROLE': ['app-role-createrole'],
-  'app role can become a superuser': ['app-role-superuser'],
+  'app role can become a superuser': ['app-role-superuser', 'server-file-function'],
   'app role owns a table': ['app-role-owns'],
   // What the owner of a system table may do with it, the app role may then do too.
   'app role is a member of the owner': [

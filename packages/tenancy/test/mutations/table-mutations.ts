@@ -92,6 +92,24 @@ export const keyMutations: readonly Mutation[] = ofLayer('keys', [
     sql: `create unique index on app.note (title) where currency = 'EUR';`,
   },
   {
+    name: 'unique index on an expression over all organisations, on a partition',
+    rules: ['unique-index-without-org'],
+    sql: 'create index on app.reading ((value + 1)); create unique index on app.reading_2026 ((value + 2));',
+  },
+  {
+    name: 'foreign key of a system table the app role writes',
+    rules: ['foreign-key-without-org'],
+    sql: `alter table app.inbox add column org_id uuid, add column note_id uuid,
+       add foreign key (org_id, note_id) references app.note (org_id, id);`,
+  },
+  {
+    name: 'org_id not null, not validated',
+    since: 18,
+    rules: ['org-id-nullable', 'primary-key-without-org', 'no-index-on-org'],
+    sql: `alter table app.setting drop constraint setting_pkey, alter column org_id drop not null;
+       alter table app.setting add constraint required not null org_id not valid;`,
+  },
+  {
     name: 'exclusion constraint over all organisations',
     rules: ['exclusion-without-org'],
     sql: 'alter table app.note add exclude using btree (title with =);',
