@@ -1,7 +1,9 @@
 /** The table of roles in the README, held against the policy: a right that is given in passing is a change of both. */
 import { readFileSync } from 'node:fs';
+import { unsafeSessionFacts } from '@ringfence/authz/testing';
 import { expect, test } from 'vitest';
 import { type LedgerAction, policy, type Role } from '../src/policy.ts';
+import { NORTHWIND } from '../src/provision.ts';
 
 /** What each role may do at most, whatever the situation. */
 const MAY: Readonly<Record<Role, readonly LedgerAction[]>> = {
@@ -28,6 +30,20 @@ test.each(Object.entries(MAY))('%s may do what the table says, and no more', (ro
   const granted = grants.filter((grant) => grant.roles.includes(role)).flatMap(({ actions }) => actions);
   expect([...new Set(granted)].sort()).toEqual(may);
 });
+
+test.each(Object.entries(MAY))(
+  '%s does that, with a second factor a moment ago, and nothing else',
+  (role, may) => {
+    const session = unsafeSessionFacts({ mfa: true, authenticatedAt: Date.now() });
+    const { id: org } = NORTHWIND;
+    const entry = { org, id: 'e', status: 'posted', postedBy: 'user:y' } as const;
+    const context = { principal: { id: 'user:x', org, roles: [role as Role] }, session };
+    const does = policy.actions.filter(
+      (action) => policy.authorize(context, action, entry).effect === 'allow',
+    );
+    expect(does.sort()).toEqual(may);
+  },
+);
 
 test('the table has every role of the policy', () => {
   const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');

@@ -180,11 +180,8 @@ describe('the key of the context', () => {
   });
 
   test('signs for a bounded time', async () => {
-    const past = createTenancy<Tables>({
-      pool: f.pool,
-      contextKey: f.contextKey,
-      now: () => Date.now() - 120_000,
-    });
+    const now = () => Date.now() - 120_000;
+    const past = createTenancy<Tables>({ pool: f.pool, contextKey: f.contextKey, now });
     const run = past.forOrg(ORG_A, ALICE).selectFrom('app.note').selectAll().execute();
     expect(await codeOf(run)).toBe('tenancy.context_expired');
   });
