@@ -107,7 +107,7 @@ test('help is of one command, or of all; a wrong name is answered with the right
   expect(await told('verfy')).toMatchObject({
     ...{
       code: 2,
-      err: 'cli.usage: no such command: verfy; there are verify, doctor, witness, restore (--help shows how)\n',
+      err: 'cli.usage: no such command: verfy; there are verify, doctor, migrate, witness, restore (--help shows how)\n',
     },
   });
   expect(await told('witness', '--name', 'w.example')).toMatchObject({

@@ -62,7 +62,7 @@ async function age(): Promise<void> {
   await sql`alter table crypto.dek_version enable trigger user`.execute(database.db);
 }
 
-it('the transcripts in docs/crypto-cli.md are what the commands print', async () => {
+it('the transcripts in docs/crypto-cli.md are what the commands print', { timeout: 120_000 }, async () => {
   const doc = readFileSync(DOC, 'utf8');
   const parts = doc.split(/(?<=^```console\n)([^`]*)(?=^```$)/m);
   const printed: string[] = [];

@@ -59,9 +59,8 @@ describe('a statement without context', () => {
 
 /** The context of a live handle, as injected SQL could read it. */
 async function contextOf(org: typeof ORG_A): Promise<string> {
-  const { rows } = await sql<{
-    context: string;
-  }>`select current_setting('ringfence.context') as context`.execute(f.tenancy.forOrg(org, ALICE));
+  const asked = sql<{ context: string }>`select current_setting('ringfence.context') as context`;
+  const { rows } = await asked.execute(f.tenancy.forOrg(org, ALICE));
   return rows[0]?.context ?? '';
 }
 

@@ -4,6 +4,7 @@
  */
 import { CliError, type CliIo, type Command, type ExitCode, messageOf, printable } from './command.ts';
 import { doctorCommand } from './doctor-command.ts';
+import { migrateCommand } from './migrate-command.ts';
 import { restoreCommand } from './restore-command.ts';
 import { verifyCommand } from './verify-command.ts';
 import { versionText } from './version.ts';
@@ -13,6 +14,7 @@ import { witnessCommand } from './witness-command.ts';
 const COMMANDS: ReadonlyMap<string, Command> = new Map([
   ['verify', verifyCommand],
   ['doctor', doctorCommand],
+  ['migrate', migrateCommand],
   ['witness', witnessCommand],
   ['restore', restoreCommand],
 ]);

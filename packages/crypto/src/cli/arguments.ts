@@ -20,6 +20,9 @@ export const USAGE = `Usage: npx @ringfence/crypto <command> [options]
     --backups-days <n>         how long backups of the key store are kept, for the certificate
   verify-retired <org>         count what still names versions that are retired or could be
     --retire                   retire each version that nothing names
+  migrate --print              the SQL of the key store, to be read and run by the owner; needs no configuration
+    --app-role <role>          the login of the key store; needed
+    --operator-role <role>     the login of re-wraps, moves and shreds
 
   --config <file>   instead of ringfence.crypto.config.{ts,mjs,js} in this folder
   --dry-run         rotate, rewrap, shred: say what would happen and change nothing
@@ -29,7 +32,7 @@ export const USAGE = `Usage: npx @ringfence/crypto <command> [options]
 
 Exit codes: 0 done, 1 failed or done in part, 2 wrong usage (nothing was done).`;
 
-const COMMANDS = ['status', 'rotate', 'rewrap', 'shred', 'verify-retired'] as const;
+const COMMANDS = ['status', 'rotate', 'rewrap', 'shred', 'verify-retired', 'migrate'] as const;
 
 /** Name of a command. */
 export type CommandName = (typeof COMMANDS)[number];
@@ -48,18 +51,22 @@ const OPTIONS = {
   confirm: { type: 'string' },
   'backups-days': { type: 'string' },
   retire: { type: 'boolean' },
+  print: { type: 'boolean' },
+  'app-role': { type: 'string' },
+  'operator-role': { type: 'string' },
 } as const;
 
 type OptionName = keyof typeof OPTIONS;
 
 const ALLOWED: Readonly<Record<CommandName, readonly OptionName[]>> = {
-  status: [],
-  rotate: ['dry-run'],
-  rewrap: ['dry-run', 'from', 'to', 'rate', 'concurrency', 'resume-after'],
-  shred: ['dry-run', 'reason', 'confirm', 'backups-days'],
-  'verify-retired': ['retire'],
+  status: ['config'],
+  rotate: ['config', 'dry-run'],
+  rewrap: ['config', 'dry-run', 'from', 'to', 'rate', 'concurrency', 'resume-after'],
+  shred: ['config', 'dry-run', 'reason', 'confirm', 'backups-days'],
+  'verify-retired': ['config', 'retire'],
+  migrate: ['print', 'app-role', 'operator-role'],
 };
-const COMMON: readonly OptionName[] = ['config', 'json', 'help'];
+const COMMON: readonly OptionName[] = ['json', 'help'];
 
 /** What was asked for. */
 export interface CliArguments {
@@ -99,8 +106,9 @@ export function parseArguments(args: readonly string[]): CliArguments {
       throw usage(`${command} does not take --${option}`);
     }
   }
+  if (command === 'migrate' && ids.length > 0) throw usage('migrate takes no organisation');
   const orgs = ids.map((id) => orgOf('the organisation', id));
-  const single = command !== 'status' && command !== 'rewrap';
+  const single = command !== 'status' && command !== 'rewrap' && command !== 'migrate';
   if (single && orgs.length !== 1) throw usage(`${command} takes exactly one organisation`);
   return { command, orgs, text, on };
 }

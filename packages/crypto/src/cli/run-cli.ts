@@ -8,6 +8,7 @@ import { type CliArguments, type CommandName, parseArguments, USAGE } from './ar
 import { CliError, type ExitCode, shownError } from './cli-error.ts';
 import type { Command, CommandResult } from './command.ts';
 import { type CryptoCliConfig, loadConfig } from './config.ts';
+import { migrate } from './migrate-command.ts';
 import { rewrapCommand } from './rewrap-command.ts';
 import { rotateCommand } from './rotate-command.ts';
 import { shredCommand } from './shred-command.ts';
@@ -16,7 +17,7 @@ import { type CliProcess, printable, Terminal } from './terminal.ts';
 import { verifyRetiredCommand } from './verify-retired-command.ts';
 import { versionText } from './version.ts';
 
-const COMMANDS: Readonly<Record<CommandName, Command>> = {
+const COMMANDS: Readonly<Record<Exclude<CommandName, 'migrate'>, Command>> = {
   status: statusCommand,
   rotate: rotateCommand,
   rewrap: rewrapCommand,
@@ -38,8 +39,15 @@ export async function runCli(process: CliProcess): Promise<ExitCode> {
       terminal.print(USAGE);
       return 0;
     }
-    const config = await loadConfig(process.directory, args.text['config']);
-    const result = await runCommand(args.command, args, config, terminal);
+    const result =
+      args.command === 'migrate'
+        ? migrate(args)
+        : await runCommand(
+            args.command,
+            args,
+            await loadConfig(process.directory, args.text['config']),
+            terminal,
+          );
     if (json) terminal.print(JSON.stringify(result.document));
     else for (const line of result.lines) terminal.print(line);
     return result.exit;
@@ -52,7 +60,7 @@ export async function runCli(process: CliProcess): Promise<ExitCode> {
 }
 
 async function runCommand(
-  command: CommandName,
+  command: Exclude<CommandName, 'migrate'>,
   args: CliArguments,
   config: CryptoCliConfig,
   terminal: Terminal,

@@ -18,6 +18,11 @@ export const USAGE = `Usage: npx @ringfence/tenancy <command> [options]
 
   probe              attack every table as the app role, in a transaction that is rolled back (CI and staging)
 
+  migrate --print    the SQL of schema tenancy, with signed contexts, to be read and run by the owner; needs no configuration
+    --app-role <role>           the application's login; needed
+    --jobs                      with the record of jobs that have run
+    --break-glass-role <role>   with break-glass access for this login
+
   --config <file>    instead of ringfence.tenancy.config.{ts,mjs,js} in this folder
   --json             one JSON document on stdout
   --help             this text
@@ -34,20 +39,24 @@ const OPTIONS = {
   steps: { type: 'boolean' },
   sarif: { type: 'string' },
   strict: { type: 'boolean' },
+  'app-role': { type: 'string' },
+  jobs: { type: 'boolean' },
+  'break-glass-role': { type: 'string' },
 } as const;
 
 type OptionName = keyof typeof OPTIONS;
 
-const COMMON: readonly OptionName[] = ['config', 'json', 'help'];
+const COMMON: readonly OptionName[] = ['json', 'help'];
 
 /** Name of a command. */
-export type CommandName = 'policies' | 'doctor' | 'probe';
+export type CommandName = 'policies' | 'doctor' | 'probe' | 'migrate';
 
 /** Options of each command beyond the common ones. */
 const ALLOWED: Readonly<Record<CommandName, readonly OptionName[]>> = {
-  policies: ['print', 'diff', 'steps'],
-  doctor: ['sarif', 'strict'],
-  probe: [],
+  policies: ['config', 'print', 'diff', 'steps'],
+  doctor: ['config', 'sarif', 'strict'],
+  probe: ['config'],
+  migrate: ['print', 'app-role', 'jobs', 'break-glass-role'],
 };
 
 /** What was asked for. */

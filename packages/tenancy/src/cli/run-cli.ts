@@ -10,12 +10,13 @@ import { CliError, causeText, type ExitCode, shownError } from './cli-error.ts';
 import type { Command, CommandResult } from './command.ts';
 import { configFile, loadConfig } from './config.ts';
 import { doctorCommand } from './doctor-command.ts';
+import { migrate } from './migrate-command.ts';
 import { policiesCommand } from './policies-command.ts';
 import { probeCommand } from './probe-command.ts';
 import { type CliProcess, printable, Terminal } from './terminal.ts';
 import { versionText } from './version.ts';
 
-const COMMANDS: Readonly<Record<CommandName, Command>> = {
+const COMMANDS: Readonly<Record<Exclude<CommandName, 'migrate'>, Command>> = {
   policies: policiesCommand,
   doctor: doctorCommand,
   probe: probeCommand,
@@ -35,7 +36,10 @@ export async function runCli(process: CliProcess): Promise<ExitCode> {
       terminal.print(USAGE);
       return 0;
     }
-    const result = await runCommand(args.command, args, process.directory, terminal);
+    const result =
+      args.command === 'migrate'
+        ? migrate(args)
+        : await runCommand(args.command, args, process.directory, terminal);
     if (json) terminal.print(JSON.stringify(result.document));
     else for (const line of result.lines) terminal.print(line);
     return result.exit;
@@ -58,7 +62,7 @@ async function reach(pool: pg.Pool): Promise<void> {
 }
 
 async function runCommand(
-  command: CommandName,
+  command: Exclude<CommandName, 'migrate'>,
   args: CliArguments,
   directory: string,
   terminal: Terminal,
