@@ -80,7 +80,7 @@ async function prepare(clients: number): Promise<Prepared> {
   pool.on('error', () => {});
   const plain = new Kysely<PlainTables>({ dialect: new PostgresDialect({ pool }) });
   await sql.raw(PLAIN).execute(plain);
-  await sql.raw('alter table ledger.entry drop constraint entry_org_id_bank_line_id_key').execute(plain);
+  await sql.raw('alter table ledger.entry drop constraint entry_books_bank_line_once').execute(plain);
   const rows = lines.map(({ id, ...line }) => ({
     org_id: session.org,
     id,

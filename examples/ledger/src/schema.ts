@@ -100,6 +100,22 @@ export const columns = encryptedColumns<Database>({
 });
 
 /**
+ * What the app role does to entries, whatever SQL was injected into it: posts them as whoever the verified context names,
+ * and approves what is posted and was posted by somebody else, as who the context names, with nothing else changed.
+ */
+const KEPT_ENTRIES = `
+create function ledger.keep_entry() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_op = 'INSERT' and new.status = 'posted' and new.posted_by = tenancy.actor() then return null; end if;
+  if tg_op = 'UPDATE' and old.status = 'posted' and new.status = 'approved' and new.approved_by = tenancy.actor()
+    and to_jsonb(old) - '{status,approved_by}'::text[] = to_jsonb(new) - '{status,approved_by}'::text[] then return null;
+  end if;
+  raise exception 'an entry is posted and approved by who acts, and changes in no other way'
+    using errcode = '42501', schema = 'ledger', table = 'entry', constraint = 'ledger.entry_kept';
+end $$;`;
+
+/**
  * The DDL of schema `ledger`. Keys are written here, for people to read; policies and grants are generated from the
  * declaration, behind the migrations of the other packages, which it names too.
  */
@@ -162,11 +178,14 @@ create table ledger.entry (
   bank_reference_idx text not null,
   status text not null check (status in ('posted', 'approved')),
   posted_by text not null,
-  approved_by text check ((approved_by is null) = (status = 'posted')),
+  approved_by text check ((approved_by is null) = (status = 'posted')) check (approved_by <> posted_by),
   primary key (org_id, id),
   constraint entry_bank_line foreign key (org_id, bank_line_id) references ledger.bank_line (org_id, id),
   constraint entry_books_bank_line_once unique (org_id, bank_line_id)
 );
+${KEPT_ENTRIES}
+create trigger keep after insert or update on ledger.entry for each row
+  when (current_user = '${appRole}') execute function ledger.keep_entry();
 create table ledger.review (
   org_id uuid not null,
   id uuid not null,

@@ -20,7 +20,7 @@ const CLASSES: Readonly<Record<string, readonly EventName[] | typeof NOT_IN_THE_
     'statement.refused',
     'attachment.added',
   ],
-  'edits of entries': NOT_IN_THE_APP_YET, // an entry changes by being approved, and in no other way
+  'edits of entries': NOT_IN_THE_APP_YET, // an entry changes by being approved, and in no other way: `ledger.keep_entry()`
   'deletions of entries': NOT_IN_THE_APP_YET, // the app role has no DELETE
   approvals: ['entry.reviewed', 'entry.approved'],
   escalations: NOT_IN_THE_APP_YET,
