@@ -20,7 +20,7 @@ import type { Access, Session } from './session.ts';
 
 /** What the body of a guarded request that opens and seals nothing works with. */
 export interface Deciding {
-  /** The transaction, bound to the organisation of the session. */
+  /** The transaction, bound to the organisation of the session; sealed columns are read as they are stored. */
   readonly db: Kysely<Database>;
   /** Decides, and throws unless the policy allows. */
   authorize(action: LedgerAction, resource: ResourceFacts): void;

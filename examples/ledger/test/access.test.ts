@@ -129,23 +129,6 @@ describe('a session that is held', () => {
     admit.mockRestore();
   });
 
-  test('ends with its token, although it was admitted a moment ago', { timeout: 60_000 }, async () => {
-    const entry = await posted();
-    const patient = { ...f.ledger, admissionMaxAgeMs: 3_600_000 };
-    const token = await f.provider.tokenFor(NORTHWIND.bookkeeper.subject, { lifeMs: 3_000 });
-    const held = await signIn(patient, NORTHWIND.id, token);
-    await readEntry(patient, held, entry);
-    const admit = vi.spyOn(f.ledger.identity.guard, 'admit');
-    const read = async () =>
-      await readEntry(patient, held, entry).then(
-        () => 'went through',
-        ({ code }) => code,
-      );
-    await expect.poll(read, { timeout: 40_000, interval: 250 }).toBe('authz.denied');
-    expect(admit).not.toHaveBeenCalled(); // so that only the expiry can be what stopped it
-    admit.mockRestore();
-  });
-
   test('of a member with a role the policy does not know is denied, whatever else they hold', async () => {
     const entry = await posted();
     await setRoles(NORTHWIND.auditor, ['auditor', 'superhero' as Role]);

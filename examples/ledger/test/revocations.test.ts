@@ -1,8 +1,8 @@
-/** Two processes of the app, as far as they can tell: what one revokes ends in the other. */
+/** Two processes of the app, as far as they can tell: what one revokes ends in the other, and so does what expires. */
 import { randomUUID } from 'node:crypto';
 import { localKms } from '@ringfence/crypto/local';
 import { directoryStorage } from '@ringfence/tenancy/storage-directory';
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest';
 import { BANK_FEED, createKey, revokeKey } from '../src/api-keys.ts';
 import { postEntry, readEntry } from '../src/entries.ts';
 import { createLedger, type Ledger } from '../src/ledger.ts';
@@ -53,6 +53,18 @@ test('a session that is held elsewhere ends with its revocation here', async () 
   const entry = await postEntry(elsewhere, held, ENTRY);
   await f.ledger.identity.revocations.revokeSession(f.provider.issuer.issuer, sessionId);
   expect(await refusal(() => readEntry(elsewhere, held, entry))).toBe('authz.session_refused');
+});
+
+test('a session that is held ends with its token, although it was admitted a moment ago', {
+  timeout: 60_000,
+}, async () => {
+  const token = await f.provider.tokenFor(NORTHWIND.bookkeeper.subject, { lifeMs: 3_000 });
+  const held = await signIn(elsewhere, NORTHWIND.id, token);
+  const entry = await postEntry(elsewhere, held, ENTRY);
+  const admit = vi.spyOn(elsewhere.identity.guard, 'admit');
+  expect(await refusal(() => readEntry(elsewhere, held, entry))).toBe('authz.denied');
+  expect(admit).not.toHaveBeenCalled(); // so that only the expiry can be what stopped it
+  admit.mockRestore();
 });
 
 test('a key that was used elsewhere a moment ago ends with its revocation here', async () => {
