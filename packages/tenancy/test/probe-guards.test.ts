@@ -107,6 +107,31 @@ test('FORCE is back for the attacks: what runs as the owner is bound too', async
   expect(attacks.find(({ relation }) => relation === 'app.note_count')?.outcome).toBe('contained');
 });
 
+describe('a constraint that is checked at the end', () => {
+  test('is met by the clone of a row, also where FORCE has to be put back', async () => {
+    await ddl('alter table app.folder add constraint late unique (name) deferrable initially deferred');
+    const { attacks } = await probe({ owner: f.owner, schema: goldenSchema(f.database.app) });
+    await ddl('alter table app.folder drop constraint late');
+    const crossed = attacks.filter(({ outcome }) => outcome === 'crossed');
+    expect(crossed.map(({ relation, object }) => [relation, object])).toEqual([['app.folder', 'late']]);
+    expect(crossed[0]?.evidence).toContain('23505 late');
+  });
+
+  test('of a trigger that refuses the rows of the probe is named where FORCE has to be put back, and left pending elsewhere', async () => {
+    await ddl(`create function app.late() returns trigger language plpgsql as $$ begin
+        raise check_violation using constraint = 'wanted'; end $$;
+      create constraint trigger late after insert on app.folder deferrable initially deferred for each row execute function app.late()`);
+    const schema = goldenSchema(f.database.app);
+    await expect(probe({ owner: f.owner, schema })).rejects.toMatchObject({
+      code: 'tenancy.probe_refused',
+      message: expect.stringContaining('a deferred constraint refuses its rows (wanted)'),
+    });
+    const report = await probe({ owner: f.superuser, schema });
+    await ddl('drop trigger late on app.folder; drop function app.late');
+    expect(report.clean).toBe(true);
+  });
+});
+
 test('whether the app role owns is asked for each owner, though once for all its tables', async () => {
   await ddl(
     `create role $owner_other; grant $owner_other to $app; alter table app.invoice owner to $owner_other`,

@@ -216,9 +216,20 @@ async function settle(db: Kysely<unknown>, needed: boolean): Promise<void> {
   try {
     await sql.raw('set constraints all immediate').execute(db);
   } catch (error) {
-    if (needed) throw error;
+    if (needed)
+      throw new RingfenceTenancyError(
+        'tenancy.probe_refused',
+        `the probe cannot run: a deferred constraint refuses its rows (${constraintOf(error)}), and FORCE cannot be put back while it is pending: supply values in \`rows\`, or connect as a superuser`,
+        { cause: error },
+      );
     await sql.raw('rollback to savepoint ringfence_settle').execute(db);
   }
+}
+
+/** Name of the constraint that an error of PostgreSQL names. */
+function constraintOf(error: unknown): string {
+  const { constraint, code } = error as { readonly constraint?: string; readonly code?: string };
+  return constraint ?? code ?? 'without a name';
 }
 
 /** The attacks have to cross a table without isolation, through the same code and role. */

@@ -89,7 +89,8 @@ function isNullable(table: TableStructure, key: ForeignKey): boolean {
   return key.columns.some((name) => table.columns.some((each) => each.name === name && !each.notNull));
 }
 
-function constraintName(table: TableStructure, key: ForeignKey): string {
+/** Name of a constraint, quoted, as SET CONSTRAINTS takes it. */
+export function constraintName(table: TableStructure, key: { readonly name: string }): string {
   const [schema = ''] = table.name.split('.');
   return `${column(schema)}.${column(key.name)}`;
 }

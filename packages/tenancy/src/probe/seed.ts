@@ -6,7 +6,7 @@ import { sql } from 'kysely';
 import { CONTEXT, type Orgs, type ProbeSession, type Step, type StepResult } from './probe-session.ts';
 import type { AttackResult, Unprobed } from './report.ts';
 import { quoted, Sampler } from './sample-values.ts';
-import { ORG_COLUMN, type SeedTable, seedOrder } from './seed-order.ts';
+import { constraintName, ORG_COLUMN, type SeedTable, seedOrder } from './seed-order.ts';
 import { type RowValues, rowFor, SeedPlan } from './seed-values.ts';
 import { column, insertOf, quotedName } from './statements.ts';
 import type { Structure } from './structure.ts';
@@ -51,8 +51,12 @@ export async function seedFirst(
   const unsolved = new Map<string, string>();
   const present = new Set<string>();
   for (const level of order.levels) await planLevel(session, plan, level, unsolved, present);
-  if (order.deferred.length > 0)
-    await sql.raw(`set constraints ${order.deferred.join(', ')} deferred`).execute(session.db);
+  await constraints(session, order.deferred, 'deferred');
+  // What is refused at the end is refused for all tables at once: the clone of a row has to meet it by itself.
+  const checkedLater = tables.flatMap(({ structure: table }) =>
+    table.uniques.filter(({ deferrable }) => deferrable).map((index) => constraintName(table, index)),
+  );
+  await constraints(session, checkedLater, 'immediate');
 
   const insert = ({ structure: { name } }: SeedTable, of: 0 | 1, rows: readonly number[]): Step[] => [
     [
@@ -150,6 +154,14 @@ export async function seedFirst(
     }
     return { seeded, unprobed: late, uniques };
   }
+}
+
+async function constraints(
+  { db }: ProbeSession,
+  names: readonly string[],
+  when: 'deferred' | 'immediate',
+): Promise<void> {
+  if (names.length > 0) await sql.raw(`set constraints ${names.join(', ')} ${when}`).execute(db);
 }
 
 async function planLevel(

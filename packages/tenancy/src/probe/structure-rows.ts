@@ -37,6 +37,7 @@ export interface StructureRows {
     expressed: readonly number[] | null,
     expressions: string | null,
     alone: boolean,
+    deferrable: boolean,
     operators: readonly string[] | null,
   ])[];
   readonly foreignKeys: readonly (readonly [
@@ -94,14 +95,32 @@ export function tablesOf(rows: StructureRows): Map<string, TableStructure> {
     const part = parts.get(relation);
     part?.checks.push({ columns: namesOf(part, columns ?? []), expression });
   }
-  for (const [relation, name, primary, keys, expressed, expressions, alone, operators] of rows.uniques) {
+  for (const [
+    relation,
+    name,
+    primary,
+    keys,
+    expressed,
+    expressions,
+    alone,
+    deferrable,
+    operators,
+  ] of rows.uniques) {
     const part = parts.get(relation);
     const columns = namesOf(
       part,
       [...new Set([...keys, ...(expressed ?? [])])].sort((a, b) => a - b),
     );
     const exact = keys.filter((_, index) => operators === null || operators[index] === '=');
-    part?.uniques.push({ name, primary, columns, exact: namesOf(part, exact), expressions, alone });
+    part?.uniques.push({
+      name,
+      primary,
+      columns,
+      exact: namesOf(part, exact),
+      expressions,
+      alone,
+      deferrable,
+    });
   }
   for (const [relation, name, columns, table, referenced, deferrable, actsOnDelete] of rows.foreignKeys) {
     const [part, target] = [parts.get(relation), parts.get(table)];

@@ -58,6 +58,8 @@ export interface UniqueIndex {
   readonly expressions: string | null;
   /** True for the index of a partition alone, which its parent has not. */
   readonly alone: boolean;
+  /** True for one of a constraint that may be checked later than at the statement. */
+  readonly deferrable: boolean;
 }
 
 /** A table that can hold rows. */
@@ -118,7 +120,7 @@ select json_build_object(
     `x.indrelid::bigint, i.relname, x.indisprimary, (x.indkey::int2[])[0:x.indnkeyatts - 1],
      case when x.indexprs is not null or x.indpred is not null then (select array_agg(d.refobjsubid) from pg_depend d
        where d.classid = 'pg_class'::regclass and d.objid = x.indexrelid and d.refobjid = x.indrelid) end,
-     pg_get_expr(x.indexprs, x.indrelid), not i.relispartition,
+     pg_get_expr(x.indexprs, x.indrelid), not i.relispartition, not x.indimmediate,
      case when x.indisexclusion then (select array_agg(p.oprname order by o.at) from pg_constraint k
        cross join lateral unnest(k.conexclop) with ordinality o(oid, at) join pg_operator p on p.oid = o.oid
       where k.conindid = x.indexrelid and k.contype in ('x', 'p', 'u')) end`,

@@ -2,6 +2,8 @@
 import { ofLayer, type SchemaMutation } from './mutation.ts';
 
 const OWN = 'org_id = (select tenancy.org_id())';
+/** The organisation that the context names, whoever signed it. */
+const UNSIGNED = `org_id = (select nullif(split_part(current_setting('ringfence.context', true), '|', 4), '')::uuid)`;
 const OPEN_SETTING = `current_setting('app.bypass_rls', true) = 'on'`;
 
 /** A policy that says something else. */
@@ -56,6 +58,15 @@ export const policyMutations: readonly SchemaMutation[] = ofLayer('policy', [
     'null-tolerant setting',
     `org_id = coalesce((select current_setting('app.org_id', true)::uuid), org_id)`,
   ),
+  policy('unsigned context in WITH CHECK', OWN, UNSIGNED),
+  {
+    name: 'unsigned context in the policy for DELETE',
+    sql: `drop policy ringfence_org on {table};
+      create policy ringfence_org on {table} for select to {app} using (${OWN});
+      create policy ringfence_insert on {table} for insert to {app} with check (${OWN});
+      create policy ringfence_update on {table} for update to {app} using (${OWN});
+      create policy ringfence_delete on {table} for delete to {app} using (${UNSIGNED});`,
+  },
   policy('bare call in the policy', 'org_id = tenancy.org_id()'),
   policy('org_id cast to text', 'org_id::text = (select tenancy.org_id()::text)'),
   policy('built-in volatile function in the policy', `${OWN} and random() < 2`),
@@ -91,6 +102,14 @@ export const keyMutations: readonly SchemaMutation[] = ofLayer('keys', [
   {
     name: 'unique index on an expression over all organisations',
     sql: 'create unique index on {table} (({column}::text));',
+  },
+  {
+    name: 'partial unique index over all organisations',
+    sql: 'create unique index on {table} ({column}) where {column} is null;',
+  },
+  {
+    name: 'deferred unique constraint over all organisations',
+    sql: 'alter table {table} add constraint ringfence_unique unique ({column}) deferrable initially deferred;',
   },
   {
     name: 'foreign key without org_id',
