@@ -74,7 +74,7 @@ export interface Facts {
   readonly leakproofBuiltIns: readonly string[];
   /** Configuration parameters with rights on them. */
   readonly parameters: readonly Guarded[];
-  /** Catalogs, views and TOAST tables PostgreSQL came with or made, with the rights it did not grant itself. */
+  /** Catalogs, views and TOAST tables PostgreSQL came with or made: one entry for each right it did not grant itself. */
   readonly systemCatalogs: readonly Guarded[];
   /** PostgreSQL's own functions that reach files of the server and that the app role, or a role it can become, may call. */
   readonly serverFileFunctions: readonly Guarded[];
@@ -158,21 +158,21 @@ const FACTS: Readonly<Record<string, string>> = {
   leakproofBuiltIns: `(select json_agg('pg_catalog.' || f.proname || '(' || oidvectortypes(f.proargtypes) || ')') from pg_proc f
     where f.proleakproof and f.oid < 16384
       and f.xmin::text::bigint > (select min(t.xmin::text::bigint) from pg_database t where t.datistemplate))`,
-  systemCatalogs: `(select json_agg(json_build_object('name', n.nspname || '.' || c.relname, 'grants', g.grants))
-    from (select a.oid, json_agg(distinct jsonb_build_object('grantee', coalesce(r.rolname, 'public'),
-            'privilege', lower(x.privilege_type), 'grantable', x.is_grantable)) as grants
-        from (select oid, relnamespace, relowner, 0 as sub, relacl as acl from pg_class
-            where relacl is not null and (oid < 16384 or relkind = 't')
-          union all select t.oid, t.relnamespace, t.relowner, c.attnum, c.attacl from pg_attribute c join pg_class t on t.oid = c.attrelid
-            where c.attacl is not null and (t.oid < 16384 or t.relkind = 't')) a
-        left join pg_init_privs i on i.classoid = 'pg_class'::regclass and i.objoid = a.oid and i.objsubid = a.sub,
-        aclexplode(a.acl) x left join pg_roles r on r.oid = x.grantee
-       where a.acl is distinct from i.initprivs and x.grantee <> a.relowner
-         -- information_schema is granted after initdb has recorded what it grants
-         and not (a.relnamespace = 'information_schema'::regnamespace and x.grantee = 0 and x.privilege_type = 'SELECT')
-         and not exists (select from aclexplode(i.initprivs) y where y.grantee = x.grantee and y.privilege_type = x.privilege_type)
-       group by a.oid) g
-    join pg_class c on c.oid = g.oid join pg_namespace n on n.oid = c.relnamespace)`,
+  systemCatalogs: `(select json_agg(json_build_object('name', a.name, 'grants', json_build_array(json_build_object(
+      'grantee', coalesce((select rolname from pg_roles where oid = x.grantee), 'public'),
+      'privilege', lower(x.privilege_type), 'grantable', x.is_grantable))) order by a.name)
+    from (select oid, relowner, 0 as sub, relacl as acl, relnamespace::regnamespace || '.' || relname as name
+          from pg_class where relacl is not null and (oid < 16384 or relkind = 't')
+        union all
+        select c.oid, c.relowner, t.attnum, t.attacl, c.relnamespace::regnamespace || '.' || c.relname
+          from pg_attribute t join pg_class c on c.oid = t.attrelid
+         where t.attacl is not null and (c.oid < 16384 or c.relkind = 't')) a
+      left join pg_init_privs i on i.classoid = 'pg_class'::regclass and i.objoid = a.oid and i.objsubid = a.sub,
+      aclexplode(a.acl) x
+    where a.acl is distinct from i.initprivs and x.grantee <> a.relowner
+      -- information_schema is granted after initdb has recorded what it grants
+      and not (a.name like 'information_schema.%' and x.grantee = 0 and x.privilege_type = 'SELECT')
+      and (x.grantee, x.privilege_type) not in (select grantee, privilege_type from aclexplode(i.initprivs)))`,
   parameters: `(select json_agg(json_build_object('name', p.parname, 'grants', ${acl('p.paracl')})) from pg_parameter_acl p)`,
   serverFileFunctions: `(select json_agg(json_build_object('name', 'pg_catalog.' || f.proname || '(' || oidvectortypes(f.proargtypes) || ')',
       'grants', ${acl(`coalesce(f.proacl, acldefault('f', f.proowner))`)})) from pg_proc f

@@ -2,6 +2,7 @@
  * Rules on rights the app role can use on objects that have no row-level security at all: large objects, foreign servers,
  * parameters, files of the server, PostgreSQL's own catalogs.
  */
+import { grouped } from '../catalog/grouped.ts';
 import type { Guarded } from './facts.ts';
 import { listed, revoke } from './grant-rules.ts';
 import type { Inspection } from './inspection.ts';
@@ -111,7 +112,9 @@ export const objectGrantRules: readonly Rule[] = [
       'pg_statistic holds values of all rows, pg_largeobject all large objects, a TOAST table the long values of its table, pg_authid the passwords; and whoever writes a catalog needs no other right. None has row-level security.',
     source: `${DOCS.privileges}; PostgreSQL documentation, 52.29 pg_init_privs; ${DOCS.executed}: values of all organisations`,
     *check(inspection): Generator<Hit> {
-      for (const { name, these } of guarded(inspection, inspection.facts.systemCatalogs)) {
+      const granted = grouped([...guarded(inspection, inspection.facts.systemCatalogs)], ({ name }) => name);
+      for (const [name, each] of granted) {
+        const these = each.flatMap((one) => one.these);
         const privileges = [...new Set(these.map(({ privilege }) => privilege))].join(', ');
         const remedy = revoke(privileges, quoted(name), these);
         yield { object: name, message: `granted: ${listed(these)}`, remedy };
