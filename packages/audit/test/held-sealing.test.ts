@@ -32,9 +32,7 @@ async function orgWithChain(): Promise<OrgId> {
 /** Commits an event that nobody seals, and gives its id. */
 async function leave(org: OrgId): Promise<string> {
   const { id, query } = login();
-  await f.inOrg(org, (trx) =>
-    trx.executeQuery({ ...query, parameters: [...query.parameters.slice(0, 2), false] }),
-  );
+  await f.inOrg(org, (trx) => trx.executeQuery({ ...query, parameters: query.parameters.with(-1, false) }));
   return id;
 }
 

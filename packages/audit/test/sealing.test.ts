@@ -37,8 +37,7 @@ async function commitAndDie(org: OrgId): Promise<string> {
     `select set_config('ringfence.org_id', $1, true), set_config('ringfence.actor', 'job', true)`,
     [org],
   );
-  const [id, body] = receipt.query.parameters;
-  await client.query(receipt.query.sql, [id, body, false]);
+  await client.query(receipt.query.sql, receipt.query.parameters.with(-1, false));
   const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
   await client.query('commit');
   const ended = new Promise((resolve) => client.once('end', resolve));

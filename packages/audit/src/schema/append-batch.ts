@@ -8,7 +8,7 @@
  *
  * The heads of the organisations are taken in their order, and skipped while somebody holds them: no wait, so no deadlock.
  */
-import { bodyCheck, CLOSING, CONTEXT_CHECK, LEAF, OPENING, TARGET } from './append.ts';
+import { bodyCheck, CLOSING, contextCheck, LEAF, OPENING, TARGET } from './append.ts';
 import {
   FIND_FRAME,
   FRAMES,
@@ -97,7 +97,7 @@ begin
       the_context := ${context};
       the_org := the_context.org_id;
       the_actor := the_context.actor;
-      the_request := nullif(the_context.request_id, '');${CONTEXT_CHECK}
+      the_request := nullif(the_context.request_id, '');${contextCheck()}
     exception when insufficient_privilege or data_exception then
       get stacked diagnostics rule = constraint_name;
       rule := coalesce(nullif(rule, ''), 'audit.no_context');

@@ -8,16 +8,45 @@
  */
 import { FUNCTION_SETTINGS, linkExpression, type SchemaNames } from './names.ts';
 
+/** Largest canonical body, bytes of UTF-8; that of the client (src/event-body.ts). */
+const MAX_BODY_BYTES = 65_536;
+
 /** Statements that put into `rule` and `problem` why a context cannot be recorded under; null when it can. */
-export const CONTEXT_CHECK = `
+export function contextCheck(org = 'the_org', actor = 'the_actor', request = 'the_request'): string {
+  return `
   rule := null;
-  if the_org is null or the_actor is null or the_actor = '' then
+  if ${org} is null or ${actor} is null or ${actor} = '' then
     rule := 'audit.no_context';
   -- A record of this size stays one line of an export.
-  elsif char_length(the_actor) > 1000 or char_length(the_request) > 1000 then
+  elsif char_length(${actor}) > 1000 or char_length(${request}) > 1000 then
     rule := 'audit.event_too_large';
     problem := 'actor or request of more than 1000 characters';
   end if;`;
+}
+
+/**
+ * Statements that refuse a context, and a body of more bytes than any has, before anything is made of them. One expression tells that
+ * all is well: each that PL/pgSQL prepares, in every transaction anew, costs more than to compute it.
+ */
+export function refuseContext(): string {
+  return `
+  if org is null or (the_context.actor <> '') is not true
+     or greatest(octet_length(the_context.actor), octet_length(the_context.request_id)) > 1000
+     or octet_length(body) > ${MAX_BODY_BYTES} then${contextCheck('org', 'the_context.actor', 'the_context.request_id').replaceAll('\n', '\n  ')}
+    if rule is null and octet_length(body) > ${MAX_BODY_BYTES} then
+      rule := 'audit.event_too_large';
+      problem := 'larger than 64 KiB';
+    end if;
+    if rule is not null then
+      perform audit.refuse_body(rule, problem);
+    end if;
+  end if;`;
+}
+
+/** Expression of the record of `body` under `the_context`. */
+export const RECORD = `format('{"actor":%s,"at":"%s","event":%s,"id":"%s","org":"%s","request":%s,"v":1}', to_json(the_context.actor),
+    to_char(the_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), body, event_id, the_context.org_id,
+    coalesce(to_json(nullif(the_context.request_id, ''))::text, 'null'))`;
 
 /** Expression: the type of an event is one that only functions of this schema record. */
 export function reservedType(event: string): string {
@@ -36,7 +65,7 @@ export function bodyCheck(reserved: boolean): string {
   if event_id is null or body is null then
     rule := 'audit.not_canonical';
     problem := 'null';
-  elsif octet_length(body) > 65536 then
+  elsif octet_length(body) > ${MAX_BODY_BYTES} then
     rule := 'audit.event_too_large';
     problem := 'larger than 64 KiB';
   else
@@ -75,51 +104,55 @@ export const LEAF = `sha256(decode('00', 'hex') || convert_to(the_canon, 'UTF8')
 /** Expression of the column that repeats the target. */
 export const TARGET = `(parsed #>> '{target,type}') || ':' || (parsed #>> '{target,id}')`;
 
+/**
+ * Statements that seal the event in this transaction, where that waits for nobody, or queue it; they put its place into `seq` and
+ * `hash`.
+ */
+export function sealOrQueue(): string {
+  return `
+  if may_seal then -- alone, because the next has a query
+    if current_setting('transaction_isolation') = 'read committed'
+       and not exists (select from audit.queue q where q.org_id = org) then
+      select h.seq + 1, h.hash into the_seq, the_hash from audit.head h where h.org_id = org for update skip locked;
+    end if;
+  end if;
+  if the_seq is null then
+    insert into audit.queue (org_id, event_id, queued_at, leaf) values (org, event_id, the_time, the_leaf);
+  else
+    the_hash := ${linkExpression('org', 'the_seq', 'the_hash', 'the_leaf')};
+    insert into audit.seal (org_id, seq, event_id, hash) values (org, the_seq, event_id, the_hash);
+    update audit.head h set seq = the_seq, hash = the_hash where h.org_id = org;
+    seq := the_seq;
+    hash := the_hash;
+  end if;`;
+}
+
 /** The function that appends one event. */
 function appendOne(context: string, name: string, reserved: boolean): string {
   return `
-create function audit.${name}(event_id uuid, body text, may_seal boolean)
-returns table (org uuid, seq bigint, hash bytea)
+create function audit.${name}(event_id uuid, body text, may_seal boolean, out org uuid, out seq bigint, out hash bytea)
 language plpgsql volatile security definer ${FUNCTION_SETTINGS} as $$
 #variable_conflict use_column
 declare
   the_context constant record := ${context};
-  the_org constant uuid := the_context.org_id;
-  the_actor constant text := the_context.actor;
-  the_request constant text := nullif(the_context.request_id, '');
   the_time constant timestamptz := clock_timestamp();
-  rule text;
-  problem text;
-  parsed jsonb;
   the_canon text;
   the_leaf bytea;
   the_seq bigint;
   the_hash bytea;
-begin${CONTEXT_CHECK}
-  if rule is null then${bodyCheck(reserved)}
-  end if;
+  rule text;
+  problem text;
+  parsed jsonb;
+begin
+  org := the_context.org_id;${refuseContext()}${bodyCheck(reserved)}
   if rule is not null then
     perform audit.refuse_body(rule, problem);
   end if;
-  the_canon := ${OPENING} || body || ',"id":"' || event_id::text || ${CLOSING};
+  the_canon := ${RECORD};
   the_leaf := ${LEAF};
   insert into audit.event (org_id, id, at, canon, leaf, actor, action, target)
-  values (the_org, event_id, the_time, the_canon, the_leaf, the_actor, parsed ->> 'type', ${TARGET});
-
-  if may_seal and current_setting('transaction_isolation') = 'read committed'
-     and not exists (select from audit.queue q where q.org_id = the_org) then
-    select h.seq + 1, h.hash into the_seq, the_hash
-      from audit.head h where h.org_id = the_org for update skip locked;
-    if found then
-      the_hash := ${linkExpression('the_org', 'the_seq', 'the_hash', 'the_leaf')};
-      insert into audit.seal (org_id, seq, event_id, hash) values (the_org, the_seq, event_id, the_hash);
-      update audit.head h set seq = the_seq, hash = the_hash where h.org_id = the_org;
-      return query select the_org, the_seq, the_hash;
-      return;
-    end if;
-  end if;
-  insert into audit.queue (org_id, event_id, queued_at, leaf) values (the_org, event_id, the_time, the_leaf);
-  return query select the_org, null::bigint, null::bytea;
+  values (org, event_id, the_time, the_canon, the_leaf, the_context.actor, parsed ->> 'type', ${TARGET});
+${sealOrQueue()}
 end $$;`;
 }
 

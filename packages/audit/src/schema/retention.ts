@@ -6,7 +6,7 @@
  * What may be pruned is decided here, under the lock on the chain's end, not by the caller: only a beginning of the chain that
  * verifies, lies under a signed checkpoint and in every write-once copy, and is older than the days fixed in the migration.
  */
-import { CONTEXT_CHECK, openingOf } from './append.ts';
+import { contextCheck, openingOf } from './append.ts';
 import { linkExpression, type SchemaNames } from './names.ts';
 
 /** Events that one call prunes at most: its transaction holds the end of the chain. */
@@ -97,7 +97,7 @@ declare
   sound bigint;
   gone bigint;
   ignored text;
-begin${CONTEXT_CHECK}
+begin${contextCheck()}
   if rule is null and (event_id is null or policy is null or policy = '' or char_length(policy) > 200) then
     rule := 'audit.not_canonical';
     problem := 'a pruning names its policy in 1 to 200 characters';
