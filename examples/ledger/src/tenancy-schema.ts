@@ -66,6 +66,7 @@ export function tenancySchema(appRole: string): TenancySchema {
       'audit.copy': ownLog,
       'audit.personal': ownLog,
       'audit.subject': ownLog,
+      'audit.template_key': { reason: 'keys of the audit package; the app role does not reach them' },
     },
     systemSchemas: {
       authz: { reason: 'API keys, behind functions; a login of its own finds them' },
@@ -84,6 +85,9 @@ export function tenancySchema(appRole: string): TenancySchema {
       'authz.revoke_credential(uuid,text,bigint)': ownKeys,
       'authz.list_credentials(uuid)': ownKeys,
       'audit.append(uuid,text,boolean)': {
+        reason: 'writes an event of the organisation of the verified context, and of no other',
+      },
+      'audit.append_from_template(uuid,text,bytea,boolean,text,bigint[],boolean)': {
         reason: 'writes an event of the organisation of the verified context, and of no other',
       },
       'audit.append_batch(uuid[],text[],integer[],text[],text[],boolean)': {

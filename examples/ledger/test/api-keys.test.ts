@@ -111,7 +111,8 @@ describe('the key of a bank feed', () => {
   });
 
   test('is not handed out when it cannot be recorded', async () => {
-    const signature = 'audit.append(uuid, text, boolean)';
+    const signature =
+      'audit.append(uuid, text, boolean), audit.append_from_template(uuid, text, bytea, boolean, text, bigint[], boolean)';
     await superuser.query(`revoke execute on function ${signature} from ${f.database.app}`);
     try {
       await expect(feedKey()).rejects.toMatchObject({ code: '42501' });

@@ -83,7 +83,8 @@ test('an upload whose row cannot be written leaves an object that no row names; 
 
 test('the content of an attachment is not handed out when its read cannot be recorded', async () => {
   const id = await attach(Readable.from(content));
-  const signature = 'audit.append(uuid, text, boolean)';
+  const signature =
+    'audit.append(uuid, text, boolean), audit.append_from_template(uuid, text, bytea, boolean, text, bigint[], boolean)';
   await owner.query(`revoke execute on function ${signature} from ${f.database.app}`);
   await expect(readAttachment(f.ledger, f.controller, id, 0, 10)).rejects.toMatchObject({ code: '42501' });
   await owner.query(`grant execute on function ${signature} to ${f.database.app}`);

@@ -18,6 +18,7 @@ import { ENTRY, type Fixture, fixture, superuserOf } from './fixture.ts';
 
 const APPENDS = [
   'audit.append(uuid, text, boolean)',
+  'audit.append_from_template(uuid, text, bytea, boolean, text, bigint[], boolean)',
   'audit.append_batch(uuid[], text[], integer[], text[], text[], boolean)',
 ];
 

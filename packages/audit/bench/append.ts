@@ -7,12 +7,14 @@
  */
 import { atCommit, createTenancy, type OrgDb, parseOrgId } from '@ringfence/tenancy';
 import { tenancyMigrations } from '@ringfence/tenancy/migrations';
-import { type CompiledQuery, Kysely, PostgresDialect, sql } from 'kysely';
+import { CompiledQuery, Kysely, PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
 import type { BenchCase, Subject, Suite } from '../../../tools/bench/suite.ts';
 import { type PostgresServer, startEmbedded } from '../../../tools/postgres.ts';
 import { createTestDatabase } from '../../../tools/test-database.ts';
-import { type Audit, createAudit, type QueryExecutor, type Receipt } from '../src/index.ts';
+import { encodeEventBody } from '../src/event-body.ts';
+import { newEventId, platformRandom } from '../src/event-id.ts';
+import { type Audit, createAudit, type QueryExecutor } from '../src/index.ts';
 import { auditMigrations } from '../src/migrations.ts';
 import {
   appendedLast,
@@ -80,16 +82,20 @@ function poolOf(connectionString: string, max: number): pg.Pool {
   return pool;
 }
 
+/** Id and body of an event, as a receipt makes them. */
+function idAndBody(event: Approval): readonly [string, string] {
+  const body = encodeEventBody(events, 'entry.approved', event);
+  return [newEventId(Date.now(), platformRandom), body];
+}
+
 /** The plain row takes the same bytes and the same columns; it is not hashed and not chained. */
-function plainInsert(receipt: Receipt): CompiledQuery {
-  const [id, body] = receipt.query.parameters;
-  return {
-    ...receipt.query,
-    sql: `insert into app.plain (org_id, id, at, canon, leaf, actor, action, target)
+function plainInsert(parameters: readonly unknown[]): CompiledQuery {
+  return CompiledQuery.raw(
+    `insert into app.plain (org_id, id, at, canon, leaf, actor, action, target)
       values (tenancy.org_id(), $1::uuid, clock_timestamp(), $2::text, decode(repeat('00', 32), 'hex'),
         tenancy.actor(), 'entry.approved', 'entry:' || tenancy.request_id())`,
-    parameters: [id, body],
-  };
+    [...parameters],
+  );
 }
 
 /** Writes one event and waits until it is acknowledged. */
@@ -145,24 +151,21 @@ function caseOf(kind: Kind, writers: number, orgs: number, delayMs: 0 | 1): Benc
     rounds: 5,
     prepare: async () => {
       const place = await ground(delayMs * 1_000, writers);
-      const receiptOf = (event: Approval) => place.audit.prepare('entry.approved', event);
       const run = (db: OrgDb<Tables>, writer: number, query: CompiledQuery) =>
         kind === 'append' ? db.executeQuery(query) : business(db, writer, query);
       const ours: Work =
         kind === 'append'
           ? (db, event) => place.audit.record(db, 'entry.approved', event)
           : async (db, event, writer) => {
-              const receipt = receiptOf(event);
+              const receipt = place.audit.prepare('entry.approved', event);
               return await place.audit.sealed(receipt, await business(db, writer, receipt.query));
             };
       const of = (name: string, work: Work) => subject(name, place, writers, orgs, work);
       const subjects = [
-        of('plain-insert', (db, event, writer) => run(db, writer, plainInsert(receiptOf(event)))),
+        of('plain-insert', (db, event, writer) => run(db, writer, plainInsert(idAndBody(event)))),
         of('ringfence', ours),
         ...PEERS[kind].map((peer) =>
-          of(peer.name, (db, event, writer) =>
-            run(db, writer, peer.append(receiptOf(event).query.parameters)),
-          ),
+          of(peer.name, (db, event, writer) => run(db, writer, peer.append(idAndBody(event)))),
         ),
       ];
       if (kind === 'append')

@@ -10,6 +10,7 @@
 import { CompiledQuery, type QueryResult } from 'kysely';
 import { type ChainPosition, type FateRow, positionOf } from './append-result.ts';
 import { BatchAppend } from './batch-append.ts';
+import { BodyTemplates } from './body-template.ts';
 import { type DatabaseReport, type VerifyOptions, verifyInDatabase } from './database-verification.ts';
 import { fromDatabaseError, fromRecordingError } from './errors.ts';
 import { encodeEventBody } from './event-body.ts';
@@ -132,7 +133,6 @@ export interface Audit<E extends EventCatalogue> {
   verify(executor: QueryExecutor, org: OrgId, options?: VerifyOptions): Promise<DatabaseReport>;
 }
 
-const APPEND = 'select org, seq, hash from audit.append($1::uuid, $2::text, $3::boolean)';
 const PENDING = 'select events, oldest_ms as oldest from audit.pending()';
 
 /**
@@ -162,10 +162,17 @@ export function createAudit<const E extends EventCatalogue>(options: AuditOption
     return { id: newEventId(now(), random), body };
   };
 
+  const templates = new BodyTemplates();
+
   const receiptOf = (type: string, id: string, body: string): Receipt => ({
     id,
     type,
-    query: CompiledQuery.raw(APPEND, [id, body, sealInTransaction && !sealer.busy]),
+    query: templates.statement(
+      id,
+      body,
+      events[type]?.target !== undefined,
+      sealInTransaction && !sealer.busy,
+    ),
   });
 
   const prepare = (type: string, event: unknown): Receipt => {
@@ -173,8 +180,11 @@ export function createAudit<const E extends EventCatalogue>(options: AuditOption
     return receiptOf(type, id, body);
   };
 
-  const sealed = ({ id }: Receipt, result?: QueryResult<unknown>): Promise<SealedEvent> =>
-    placeOf(id, result?.rows[0] as FateRow | undefined);
+  const sealed = ({ id, query }: Receipt, result?: QueryResult<unknown>): Promise<SealedEvent> => {
+    const row = result?.rows[0] as FateRow | undefined;
+    templates.learn(query, row);
+    return placeOf(id, row);
+  };
 
   const placeOf = async (id: string, row: FateRow | undefined): Promise<SealedEvent> => {
     const position = row === undefined ? undefined : positionOf(row);

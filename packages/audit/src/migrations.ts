@@ -9,6 +9,7 @@ import type { Migration } from 'kysely/migration';
 import { functionCall, identifier } from './identifier.ts';
 import { appendFunctions } from './schema/append.ts';
 import { appendBatchFunction } from './schema/append-batch.ts';
+import { appendFromTemplate } from './schema/append-template.ts';
 import { EVENT_BODY } from './schema/body.ts';
 import { BODY_FRAME } from './schema/body-frame.ts';
 import { CANONICAL_JSON } from './schema/canonical-json.ts';
@@ -92,6 +93,7 @@ export function auditMigrations(options: AuditMigrationOptions): readonly SqlMig
   };
   const callable = [
     'append(uuid, text, boolean)',
+    'append_from_template(uuid, text, bytea, boolean, text, bigint[], boolean)',
     'append_batch(uuid[], text[], integer[], text[], text[], boolean)',
     'seal_pending(uuid[], uuid[])',
     'seal_next(double precision)',
@@ -122,6 +124,7 @@ ${GUARDS}
 ${EVENT_BODY}
 ${BODY_FRAME}
 ${appendFunctions(names)}
+${appendFromTemplate(names)}
 ${appendBatchFunction(names)}
 ${SEALING}
 ${readerCheck(names)}

@@ -39,7 +39,7 @@ export async function append(
 }
 
 /** What each is alone: the columns of its event, or null when it is to be refused. */
-function expected(body: string): { readonly action: string; readonly target: string | null } | null {
+export function expected(body: string): { readonly action: string; readonly target: string | null } | null {
   if (!isCanonical(body)) return null;
   const { type, target, ...rest } = parsed(body) as {
     type?: unknown;

@@ -30,7 +30,7 @@ export async function retentionFixture(serverUrl: string): Promise<RetentionFixt
   const pruner = kyselyOf<Tables>(base.database.retentionUrl, 4);
   const define = (from: string, to: string) =>
     base.superuser.transaction().execute(async (trx) => {
-      for (const name of ['append', 'append_with_personal', 'append_unchecked']) {
+      for (const name of ['append', 'append_from_template', 'append_with_personal', 'append_unchecked']) {
         const { rows } = await sql<{ ddl: string }>`
           select pg_get_functiondef(oid) as ddl from pg_proc where pronamespace = 'audit'::regnamespace and proname = ${name}`.execute(
           trx,
