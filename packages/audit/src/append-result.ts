@@ -1,4 +1,4 @@
-/** What `audit.append` and `audit.seal_pending` answer, read from rows of any driver. */
+/** What `audit.append`, `audit.append_from_template` and `audit.seal_pending` answer, read from rows of any driver. */
 
 /** A place in an organisation's chain. */
 export interface ChainPosition {
@@ -8,7 +8,7 @@ export interface ChainPosition {
   readonly hash: string;
 }
 
-/** One row of either function. */
+/** One row of any of these functions. */
 export interface FateRow {
   /** Event id (`seal_pending` only). */
   readonly id?: unknown;
@@ -18,6 +18,8 @@ export interface FateRow {
   readonly seq?: unknown;
   /** Chain hash, null while the event is not sealed. */
   readonly hash?: unknown;
+  /** MAC of the template (`append_from_template` only), null when none is given. */
+  readonly template_mac?: unknown;
 }
 
 /**

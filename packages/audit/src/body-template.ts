@@ -6,6 +6,7 @@
  * A template has names and types only, none of the values of the event it was made of, and is kept in this process alone.
  */
 import { CompiledQuery } from 'kysely';
+import type { FateRow } from './append-result.ts';
 import { MAX_HOLES } from './schema/append-template.ts';
 
 /** Templates kept at most; the one unused for longest goes first. */
@@ -99,7 +100,7 @@ export class BodyTemplates {
   }
 
   /** Keeps the MAC that came with the answer to a statement. */
-  learn({ sql, parameters }: CompiledQuery, row: { readonly template_mac?: unknown } | undefined): void {
+  learn({ sql, parameters }: CompiledQuery, row: FateRow | undefined): void {
     const mac = row?.template_mac;
     if (sql !== APPEND_FROM_TEMPLATE || !(mac instanceof Uint8Array)) return;
     const known = this.#known.get(parameters[1] as string);
