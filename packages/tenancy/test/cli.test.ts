@@ -160,7 +160,7 @@ describe('doctor', () => {
       },
     ));
 
-  test('writes SARIF beside the report, and exits with 2 when it cannot', async () => {
+  test('writes SARIF beside the report, and exits with 2 when it cannot', { timeout: 120_000 }, async () => {
     const written = () => JSON.parse(readFileSync(join(folder, 'doctor.sarif'), 'utf8'));
     const clean = cli('doctor');
     expect(cli('doctor', '--sarif', 'doctor.sarif')).toEqual(clean);
