@@ -9,7 +9,7 @@ import { VULNERABILITIES } from '../src/doctor/server-rules.ts';
 import { createTenancy, type OrgDb } from '../src/index.ts';
 import { checked } from '../src/policies/declaration.ts';
 import { differences } from '../src/policies/differences.ts';
-import { ALICE, kyselyOf, ORG_A } from './fixture.ts';
+import { ALICE, kyselyOf, ORG_A, ORG_B } from './fixture.ts';
 import { type Golden, golden } from './golden-schema.ts';
 
 let g: Golden;
@@ -132,6 +132,44 @@ test('a partition of an org-owned table that is declared global shows the rows o
   );
   expect(findings).toContainEqual(expect.objectContaining({ name: 'child-table-open', object: partition }));
   expect(found).toContainEqual(expect.objectContaining({ kind: 'partition', relation: partition }));
+});
+
+test('a BEFORE trigger of a referential action sees all organisations, and is told of until it is declared', async () => {
+  const trigger = (when: string, event: string) =>
+    `create trigger count_notes ${when} ${event} on app.note for each row execute function app.count_notes();`;
+  const named = (schema: typeof g.schema) => async () =>
+    (await runDoctor({ db: g.owner, schema })).findings.filter(({ name }) => name === 'trigger-as-owner');
+  const down = 'drop function app.count_notes() cascade; drop table app.counted;';
+  const make = (settings: string) => `create table app.counted (who text, forced boolean, notes bigint);
+    create function app.count_notes() returns trigger language plpgsql ${settings} as $$ begin
+      insert into app.counted select current_user, row_security_active('app.note'), count(*) from app.note;
+      return old; end $$;`;
+  const declared = {
+    ...g.schema,
+    definerFunctions: new Map([...g.schema.definerFunctions, ['app.count_notes()', { reason: 'counts' }]]),
+  };
+  const fixed = 'set search_path = pg_catalog, pg_temp';
+  expect(await changed(make(fixed) + trigger('before', 'delete'), down, named(g.schema))).toHaveLength(1);
+  expect(await changed(make(fixed) + trigger('before', 'delete'), down, named(declared))).toEqual([]);
+  expect(await changed(make('') + trigger('before', 'delete'), down, named(declared))).toHaveLength(1);
+  // What is deleted is not updated, and what comes after runs as the app role.
+  expect(await changed(make(fixed) + trigger('before', 'update'), down, named(g.schema))).toEqual([]);
+  expect(await changed(make(fixed) + trigger('after', 'delete'), down, named(g.schema))).toEqual([]);
+
+  const trx = await g.superuser.startTransaction().execute();
+  try {
+    await sql
+      .raw(`${make(fixed)} ${trigger('before', 'delete')} alter table app.counted owner to ${g.database.owner};
+      alter function app.count_notes() owner to ${g.database.owner};
+      insert into app.folder (org_id, id, name) values ('${ORG_A}', '${ORG_A}', 'a'), ('${ORG_B}', '${ORG_B}', 'b');
+      insert into app.note (org_id, id, folder_id, title) select org_id, id, id, name from app.folder;
+      delete from app.folder where org_id = '${ORG_A}';`)
+      .execute(trx);
+    const { rows } = await sql`select * from app.counted`.execute(trx);
+    expect(rows).toEqual([{ who: g.database.owner, forced: false, notes: '2' }]);
+  } finally {
+    await trx.rollback().execute();
+  }
 });
 
 describe('the rules', () => {

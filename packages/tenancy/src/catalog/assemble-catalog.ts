@@ -43,6 +43,13 @@ const ACTIONS: Readonly<Record<string, Constraint['onDelete']>> = {
   n: 'set null',
   d: 'set default',
 };
+/** Bits of pg_trigger.tgtype. */
+const BEFORE = 2;
+const EVENTS = [
+  ['insert', 4],
+  ['delete', 8],
+  ['update', 16],
+] as const;
 const VOLATILITIES = { i: 'immutable', s: 'stable', v: 'volatile' } as const;
 const OBJECT_TYPES: Readonly<Record<string, DefaultPrivilege['objectType']>> = {
   r: 'table',
@@ -185,10 +192,12 @@ export function assembleCatalog(rows: CatalogRows): Catalog {
       ),
     ),
     triggers: sorted(
-      rows.triggers.map(([relation, name, schema, fn, enabled]) => ({
+      rows.triggers.map(([relation, name, schema, fn, enabled, type]) => ({
         relation: nameOf(relation),
         name,
         function: `${schema}.${fn}()`,
+        before:
+          (type & BEFORE) === 0 ? [] : EVENTS.flatMap(([event, bit]) => ((type & bit) === 0 ? [] : event)),
         enabled,
       })),
     ),

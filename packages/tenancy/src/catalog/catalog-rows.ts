@@ -95,6 +95,8 @@ export interface CatalogRows {
     schema: string,
     fn: string,
     enabled: boolean,
+    /** Bits of pg_trigger.h. */
+    type: number,
   ])[];
   readonly rules: readonly (readonly [relation: Oid, name: string, definition: string])[];
   readonly publications: readonly (readonly [
@@ -209,7 +211,7 @@ const LISTS: Readonly<Record<keyof CatalogRows, string>> = {
     'fn f join pg_language l on l.oid = f.prolang',
   ),
   triggers: list(
-    `t.tgrelid::bigint, t.tgname, n.nspname, f.proname, t.tgenabled in ('O', 'A')`,
+    `t.tgrelid::bigint, t.tgname, n.nspname, f.proname, t.tgenabled in ('O', 'A'), t.tgtype`,
     `pg_trigger t join rel on rel.oid = t.tgrelid join pg_proc f on f.oid = t.tgfoid join pg_namespace n on n.oid = f.pronamespace
       where not t.tgisinternal`,
   ),

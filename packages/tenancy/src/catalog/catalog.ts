@@ -164,6 +164,8 @@ export interface Trigger {
   readonly name: string;
   /** Function it calls, `schema.name()`. */
   readonly function: string;
+  /** The row events it runs before; empty for one that runs after them or in their place. */
+  readonly before: readonly ('insert' | 'delete' | 'update')[];
   /** False when it is disabled, or fires for replication alone. */
   readonly enabled: boolean;
 }

@@ -5,7 +5,7 @@
  * Invariant: a row that is routed to a partition, found in an inheriting table or changed by a referential action sets off the
  * triggers there, whatever the rights on that table.
  */
-import type { Catalog, Grant, Relation } from './catalog.ts';
+import type { Catalog, Constraint, Grant, Relation, Trigger } from './catalog.ts';
 import { grouped } from './grouped.ts';
 
 /** Rights on a relation and on its columns, those its owner holds by owning it included. */
@@ -40,6 +40,48 @@ function setOffRelations(
 }
 
 const acts = (action: string) => action !== 'no action' && action !== 'restrict';
+
+/** A trigger that a referential action runs as the owner of its table. */
+export interface OwnersTrigger {
+  /** The trigger. */
+  readonly trigger: Trigger;
+  /** The foreign key that acts. */
+  readonly by: Constraint;
+}
+
+/**
+ * Triggers that run before the change a referential action makes: inside of its query, as the owner of the table and, as
+ * PostgreSQL's checks of foreign keys do, without forced row-level security. Those after it run as whoever asked.
+ */
+export function ownersTriggers(
+  { relations, constraints, triggers }: Catalog,
+  setOff: SetOff,
+): readonly OwnersTrigger[] {
+  const acting = grouped(
+    constraints.filter(
+      ({ type, references }) => type === 'foreign key' && setOff.relations.has(references ?? ''),
+    ),
+    ({ relation }) => relation,
+  );
+  const parents = new Map(relations.map((relation) => [relation.name, relation.parents]));
+  const keysOf = (name: string): readonly Constraint[] => [
+    ...(acting.get(name) ?? []),
+    ...(parents.get(name) ?? []).flatMap(keysOf),
+  ];
+  return triggers.flatMap((trigger) => {
+    if (!trigger.before.some((event) => event !== 'insert')) return [];
+    const by = keysOf(trigger.relation).find((key) =>
+      changes(key).some((event) => trigger.before.includes(event)),
+    );
+    return by === undefined ? [] : [{ trigger, by }];
+  });
+}
+
+/** What a foreign key does to the rows that reference. */
+function changes({ onDelete, onUpdate }: Constraint): readonly ('delete' | 'update')[] {
+  const deletes = onDelete === 'cascade' ? (['delete'] as const) : [];
+  return acts(onUpdate) || (acts(onDelete) && onDelete !== 'cascade') ? [...deletes, 'update'] : deletes;
+}
 
 /** What is set off without a right to execute it. */
 export interface SetOff {

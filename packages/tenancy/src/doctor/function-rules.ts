@@ -2,6 +2,7 @@
 import type { CatalogFunction } from '../catalog/catalog.ts';
 import { grouped } from '../catalog/grouped.ts';
 import { isFixedPath, searchPathOf } from '../catalog/search-path.ts';
+import { ownersTriggers } from '../catalog/set-off.ts';
 import { expectedFunctions, expectedTriggers, identityOf, sameFunction } from './expected-functions.ts';
 import type { InstalledFunction } from './facts.ts';
 import { type Inspection, OWN_SCHEMA } from './inspection.ts';
@@ -263,6 +264,32 @@ export const functionRules: readonly Rule[] = [
         if (schema === OWN_SCHEMA || !/context_key|ringfence\.context/.test(source)) continue;
         const remedy = `drop routine ${quotedFunction(name)};`;
         yield { object: name, message: 'its source names the context or its keys', remedy };
+      }
+    },
+  },
+  {
+    id: 'RF532',
+    name: 'trigger-as-owner',
+    level: 'warning',
+    title: 'A referential action runs a BEFORE trigger as the owner of the table',
+    rationale:
+      'What ON DELETE or ON UPDATE changes is changed in a query of the owner for which row-level security is not forced: a BEFORE trigger there reads and writes the rows of all organisations, and its caller chooses the search_path. An AFTER trigger runs as who asked.',
+    source: `PostgreSQL source, ri_PerformCheck: SECURITY_NOFORCE_RLS; ${DOCS.executed} and 15.18: all rows of a forced table`,
+    *check(inspection): Generator<Hit> {
+      const functions = new Map(inspection.catalog.functions.map((each) => [each.name, each]));
+      for (const { trigger, by } of ownersTriggers(inspection.catalog, inspection.setOff)) {
+        const { relation, name, function: called } = trigger;
+        const fn = functions.get(called);
+        // One of PostgreSQL or in C, such as moddatetime, changes the row and asks for no other.
+        if (fn === undefined || fn.language === 'c' || fn.language === 'internal') continue;
+        const path = searchPathOf(fn.settings);
+        const declared = inspection.schema.definerFunctions.has(called);
+        if (declared && path !== undefined && isFixedPath(path)) continue;
+        yield {
+          object: `${relation}.${name}`,
+          message: `${by.relation}.${by.name} runs ${called}${declared ? ', whose search_path is not fixed' : ''}`,
+          remedy: `-- make it an AFTER trigger, or declare ${called} in definerFunctions and fix its search_path`,
+        };
       }
     },
   },

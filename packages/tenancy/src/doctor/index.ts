@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 export { type DoctorOptions, type DoctorReport, examine, runDoctor } from './doctor.ts';
-export type { Facts, Guarded, InstalledFunction, PolicyUse } from './facts.ts';
+export type { Facts, Guarded, InstalledFunction, OwnedObject, PolicyUse } from './facts.ts';
 export { readFacts } from './facts.ts';
 export { checkPlans, type PlanningHandle, type TablePlan } from './plan-check.ts';
 export type { Finding, Hit, Level } from './rule.ts';

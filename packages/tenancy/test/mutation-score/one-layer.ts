@@ -41,6 +41,7 @@ export const ONE_LAYER: readonly { readonly reason: string; readonly faults: rea
       'roles: a login with BYPASSRLS',
       'functions: tenancy.keep_job_mark() lets every mark go',
       'functions: leakproof function',
+      'functions: BEFORE trigger that a referential action runs as the owner',
       'functions: function of PostgreSQL marked leakproof',
       'functions: function of a generated name and other arguments in schema tenancy',
       'functions: trigger that keeps job marks disabled',

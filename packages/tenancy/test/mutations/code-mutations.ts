@@ -220,6 +220,13 @@ export const functionMutations: readonly Mutation[] = ofLayer('functions', [
        create aggregate app.titles(int) (sfunc = app.add_titles, stype = text[]);`,
   },
   {
+    name: 'BEFORE trigger that a referential action runs as the owner',
+    rules: ['trigger-as-owner'],
+    sql: `create function app.count_notes() returns trigger language plpgsql set search_path = pg_catalog, pg_temp
+        as $$ begin perform count(*) from app.note; return old; end $$;
+       create trigger count_notes before delete on app.note for each row execute function app.count_notes();`,
+  },
+  {
     name: 'undeclared definer function that an operator class runs',
     as: 'superuser',
     rules: ['definer-undeclared'],
