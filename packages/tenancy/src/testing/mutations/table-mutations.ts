@@ -104,10 +104,6 @@ export const keyMutations: readonly SchemaMutation[] = ofLayer('keys', [
     sql: 'create unique index on {table} (({column}::text));',
   },
   {
-    name: 'partial unique index over all organisations',
-    sql: 'create unique index on {table} ({column}) where {column} is null;',
-  },
-  {
     name: 'deferred unique constraint over all organisations',
     sql: 'alter table {table} add constraint ringfence_unique unique ({column}) deferrable initially deferred;',
   },
