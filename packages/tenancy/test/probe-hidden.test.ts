@@ -152,6 +152,18 @@ const BROKEN: readonly Broken[] = [
     found: ['app.event_2027: foreign key (slip): inconclusive'],
   },
   {
+    name: 'the policy of a partition that may be used directly does not verify the context',
+    mutate: `alter table app.event_2026 enable row level security; create policy p on app.event_2026 using (${UNSIGNED});
+      grant select, insert on app.event_2026 to $app`,
+    undo: `revoke select, insert on app.event_2026 from $app; drop policy p on app.event_2026;
+      alter table app.event_2026 disable row level security`,
+    found: [
+      'app.event_2026: forged context: crossed',
+      'app.event_2026: expired context: crossed',
+      'app.event_2026: forged context (insert): crossed',
+    ],
+  },
+  {
     name: 'a foreign key refers to one partition',
     mutate: `alter table app.member add partner uuid, add event uuid, add at timestamptz,
       add constraint slip foreign key (partner, event, at) references app.event_2026 (org_id, id, at)`,

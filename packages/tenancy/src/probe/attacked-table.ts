@@ -1,9 +1,9 @@
 /** What the attacks need to know of each table: its rows from the plan of the seeds, its rights and policies from the catalog. */
 import type { Catalog, Policy, Relation } from '../catalog/catalog.ts';
 import type { TenancySchema } from '../policies/declaration.ts';
-import type { TablePrivilege } from '../policies/table-policy.ts';
+import { ALL_PRIVILEGES, type TablePrivilege } from '../policies/table-policy.ts';
 import type { Orgs } from './probe-session.ts';
-import { grantedTo, rolesOf } from './rights.ts';
+import { grantedTo, holds, rolesOf } from './rights.ts';
 import type { Seeded, Seeding } from './seed.ts';
 import { ORG_COLUMN } from './seed-order.ts';
 import { missingRow, rowFor, SPARE } from './seed-values.ts';
@@ -40,6 +40,8 @@ export interface AttackedTable {
   readonly foreignSpare: Row;
   readonly foreignKeys: readonly AttackedKey[];
   readonly partitions: readonly string[];
+  /** Those on which the app role has a right: their policies are their own. */
+  readonly reached: ReadonlySet<string>;
   readonly signed: boolean;
   /** Whether the app role may read `org_id`. */
   readonly readable: boolean;
@@ -117,6 +119,12 @@ export function describeTables({
         }),
       ),
       partitions: structure.partitions,
+      reached: new Set(
+        structure.partitions.filter((partition) => {
+          const part = relations.get(partition);
+          return part !== undefined && ALL_PRIVILEGES.some((privilege) => holds(part, privilege, holders));
+        }),
+      ),
       signed,
       readable,
       writesAlike: readable && (policies.get(name) ?? []).every(judgesAllAlike),

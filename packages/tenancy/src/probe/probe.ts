@@ -256,6 +256,7 @@ async function proveCanary(session: ProbeSession, orgs: Orgs): Promise<void> {
     foreignSpare: row(orgs[1], 'c'),
     foreignKeys: [],
     partitions: [],
+    reached: new Set(),
     signed: session.signed,
     readable: true,
     writesAlike: false,

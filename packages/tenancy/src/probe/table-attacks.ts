@@ -118,8 +118,26 @@ export function tableAttacks(table: AttackedTable): Attack[] {
         part('read by organisation', noRows, byOrganisation),
         readAll(table, partition, part),
         ...writes(table, partition),
+        ...(table.reached.has(partition) ? contexts(table, partition) : []),
       ];
     }),
+  ];
+}
+
+/** A partition that the app role reaches is judged by policies of its own, under each context that has to be refused. */
+function contexts(table: AttackedTable, partition: string): Attack[] {
+  const t = quotedName(partition);
+  const read = (attack: Attack['attack'], judge: Judge, context: number, of: number): Attack => ({
+    relation: partition,
+    attack,
+    lists: [[[context, `select from ${t} where ${ORG_COLUMN} = ${quoted(table.orgs[of] ?? '')}`]]],
+    judge: ([result]) => judge(result as never),
+  });
+  return [
+    read('no context', noContext, CONTEXT.none, 0),
+    read('forged context', noRows, CONTEXT.forged, 1),
+    ...(table.signed ? [read('expired context', expired, CONTEXT.expired, 0)] : []),
+    ...writeAttacks({ ...table, name: partition }),
   ];
 }
 
