@@ -231,7 +231,10 @@ test('every block of TypeScript that is no region of a test compiles', LONG, () 
     const [, own = 'tenancy'] = /^(?:packages\/|docs\/)(crypto|audit|authz|tenancy)\b/.exec(page) ?? [];
     for (const [at, { code, line, regions }] of blocksOf(page).entries()) {
       if (regions.length > 0 || run.has(code)) continue;
-      const file = join(root, 'packages', own, `doc-${page.replaceAll(/\W/g, '-')}-${at}.ts`);
+      // The ledger has all packages; each of them has itself.
+      const packages = new Set(code.match(/(?<=from '@ringfence\/)\w+/g));
+      const folder = packages.size > 1 ? 'examples/ledger' : join('packages', own);
+      const file = join(root, folder, `doc-${page.replaceAll(/\W/g, '-')}-${at}.ts`);
       files.set(file, `${code}\nexport {};\n${given(page, code)}`);
       label.set(file, `${page}:${line}`);
     }

@@ -26,6 +26,8 @@ import { PRUNED, prunedAccess, pruning } from './schema/retention.ts';
 import { SEALING } from './schema/seal.ts';
 import { TABLES, tableAccess } from './schema/tables.ts';
 
+export { type AuditDeclaration, auditDeclaration } from './schema/declaration.ts';
+
 /** Settings of the migrations. */
 export interface AuditMigrationOptions {
   /** The application's login role: may append, seal and read its own organisation, nothing else. */
