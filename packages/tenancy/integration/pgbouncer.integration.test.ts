@@ -1,12 +1,13 @@
 import { type CompiledQuery, sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test, vi } from 'vitest';
+import type { PostgresServer } from '../../../tools/postgres.ts';
+import { startPostgres15 } from '../../../tools/postgres-15.ts';
 import { createTenancy, type OrgDb, type OrgId, parseOrgId } from '../src/index.ts';
 import { ALICE, codeOf, type Fixture, fixture, ORG_A, ORG_B, type Tables } from '../test/fixture.ts';
 import { type Pgbouncer, startPgbouncer } from './pgbouncer.ts';
-import { type Postgres15, startPostgres15 } from './postgres-15.ts';
 
-let oldest: Postgres15;
+let oldest: PostgresServer;
 beforeAll(async () => {
   vi.spyOn(console, 'error').mockImplementation(() => {}); // Kysely reports cancelled statements there
   oldest = await startPostgres15();

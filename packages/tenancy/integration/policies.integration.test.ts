@@ -1,11 +1,12 @@
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import type { PostgresServer } from '../../../tools/postgres.ts';
+import { startPostgres15 } from '../../../tools/postgres-15.ts';
 import { applyMigration, readCatalog } from '../src/policies/index.ts';
 import { BACKFILL, shop } from '../test/migration-setup.ts';
 import { goldenDatabase, summary } from '../test/policies-setup.ts';
-import { type Postgres15, startPostgres15 } from './postgres-15.ts';
 
-let oldest: Postgres15;
+let oldest: PostgresServer;
 beforeAll(async () => {
   oldest = await startPostgres15();
 });
