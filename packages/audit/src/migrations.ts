@@ -26,7 +26,12 @@ import { PRUNED, prunedAccess, pruning } from './schema/retention.ts';
 import { SEALING } from './schema/seal.ts';
 import { TABLES, tableAccess } from './schema/tables.ts';
 
-export { type AuditDeclaration, auditDeclaration } from './schema/declaration.ts';
+export {
+  type AuditDeclaration,
+  auditDeclaration,
+  type DeclaredFunction,
+  type DeclaredTable,
+} from './schema/declaration.ts';
 
 /** Settings of the migrations. */
 export interface AuditMigrationOptions {

@@ -4,6 +4,6 @@
  *
  * @packageDocumentation
  */
-export { type AuthzDeclaration, authzDeclaration } from './postgres/declaration.ts';
+export { type AuthzDeclaration, authzDeclaration, type Declared } from './postgres/declaration.ts';
 export { authzKyselyMigrations } from './postgres/kysely-migrations.ts';
 export { type AuthzMigrationOptions, authzMigrations, type SqlMigration } from './postgres/migrations.ts';

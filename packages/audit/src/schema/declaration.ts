@@ -3,18 +3,26 @@
  * catalog against. Invariant: every table of the schema, and every SECURITY DEFINER function that the app role may execute.
  */
 
-/** Why something is no table of an organisation, or runs with its owner's rights. */
-interface Declared {
-  /** One sentence, for reviewers. */
+/** A function that runs with its owner's rights. */
+export interface DeclaredFunction {
+  /** What it is safe by, one sentence for reviewers. */
   readonly reason: string;
+}
+
+/** A table that is not the app role's to write. */
+export interface DeclaredTable {
+  /** What it is, one sentence for reviewers. */
+  readonly reason: string;
+  /** What the app role may do there. Default: nothing. */
+  readonly privileges?: readonly 'select'[];
 }
 
 /** The parts of a declaration that name what a package brings. */
 export interface AuditDeclaration {
-  /** Tables, with what the app role may do there. */
-  readonly system: Readonly<Record<string, Declared & { readonly privileges?: readonly 'select'[] }>>;
+  /** Tables, by `schema.name`. */
+  readonly system: Readonly<Record<string, DeclaredTable>>;
   /** Functions, by `schema.name(argument types)`. */
-  readonly definerFunctions: Readonly<Record<string, Declared>>;
+  readonly definerFunctions: Readonly<Record<string, DeclaredFunction>>;
 }
 
 /** Sealing and verifying go through definer functions and reads of the own organisation's log; nothing else is granted. */

@@ -4,7 +4,7 @@
  */
 
 /** Why something runs with its owner's rights, or is out of reach. */
-interface Declared {
+export interface Declared {
   /** One sentence, for reviewers. */
   readonly reason: string;
 }
