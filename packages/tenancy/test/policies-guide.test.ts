@@ -71,7 +71,7 @@ test('the steps it lists are those of its tables, and lead there', async () => {
   for (const { up } of tenancyMigrations({ appRole: database.app, signedContext: true }))
     await sql.raw(up).execute(owner);
   await sql.raw(`create schema app; ${blocks('sql')[1]}`).execute(owner);
-  const backfill = /backfill: (\{[\s\S]*?\}),\n {2}onStep/.exec(blocks('ts')[1] ?? '')?.[1] ?? '';
+  const backfill = /backfill: (\{[\s\S]*?\}),\n {2}onStep/.exec(blocks('ts').join(''))?.[1] ?? '';
   const entries = [...backfill.matchAll(/'([^']+)': '([^']+)'/g)].map(
     (match) => [match[1], match[2]] as [string, string],
   );
