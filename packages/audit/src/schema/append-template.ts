@@ -11,7 +11,7 @@
  *
  * Where template, MAC and values do not fit, the body is made all the same and the gate decides, as for `audit.append`.
  */
-import { bodyCheck, LEAF, RECORD, refuseContext, sealOrQueue, TARGET } from './append.ts';
+import { bodyCheck, EVENT_VARIABLES, LEAF, RECORD, refuseContext, sealOrQueue, TARGET } from './append.ts';
 import { FUNCTION_SETTINGS, type SchemaNames } from './names.ts';
 
 /** Holes of a template at most. */
@@ -102,13 +102,7 @@ declare
   the_time constant timestamptz := clock_timestamp();
   the_strings constant text[] := string_to_array(strings, '"');
   body constant text := format(template, variadic the_strings || integers::text[]);
-  the_canon text;
-  the_leaf bytea;
-  the_seq bigint;
-  the_hash bytea;
-  rule text;
-  problem text;
-  parsed jsonb;
+${EVENT_VARIABLES}
 begin
   org := the_context.org_id;${refuseContext()}
   the_canon := ${RECORD};

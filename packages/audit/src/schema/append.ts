@@ -127,6 +127,15 @@ export function sealOrQueue(): string {
   end if;`;
 }
 
+/** Declarations of what the parts above put into variables, for a function that appends one event. */
+export const EVENT_VARIABLES = `  the_canon text;
+  the_leaf bytea;
+  the_seq bigint;
+  the_hash bytea;
+  rule text;
+  problem text;
+  parsed jsonb;`;
+
 /** The function that appends one event. */
 function appendOne(context: string, name: string, reserved: boolean): string {
   return `
@@ -136,13 +145,7 @@ language plpgsql volatile security definer ${FUNCTION_SETTINGS} as $$
 declare
   the_context constant record := ${context};
   the_time constant timestamptz := clock_timestamp();
-  the_canon text;
-  the_leaf bytea;
-  the_seq bigint;
-  the_hash bytea;
-  rule text;
-  problem text;
-  parsed jsonb;
+${EVENT_VARIABLES}
 begin
   org := the_context.org_id;${refuseContext()}${bodyCheck(reserved)}
   if rule is not null then
